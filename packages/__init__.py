@@ -1,0 +1,1 @@
+METAFLOW_PACKAGE_POLICY = "include"
