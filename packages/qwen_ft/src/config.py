@@ -38,7 +38,7 @@ class RunConfig(Frozen):
     trials: Annotated[
         tuple[dict[str, JsonValue], ...], Field(strict=False, min_length=1, max_length=64)
     ] = Field(
-        ({},),
+        default=({},),
         description="One training per entry, side by side: `{lora.r: 8}` changes that key. Keys of "
         "`lora`, `quantization` and `training` only. The best on the validation split goes on.",
     )
