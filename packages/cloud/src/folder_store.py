@@ -48,7 +48,7 @@ class FolderStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(os.path.abspath(root))
+        self.root = root.resolve()
         self.uri = self.root.as_uri()
 
     def __repr__(self) -> str:
@@ -92,9 +92,16 @@ class FolderStore:
                 raise self._exists(key)
 
     def create_from_file(self, key: str, path: Path) -> None:
-        with path.open("rb") as source, self._written(key, lambda file: shutil.copyfileobj(source, file)) as temporary:
+        with (
+            path.open("rb") as source,
+            self._written(
+                key, lambda file: shutil.copyfileobj(source, file)
+            ) as temporary,
+        ):
             final = self._path(key)
-            if not self._claim(temporary, final) and sha256_of_file(temporary) != sha256_of_file(final):
+            if not self._claim(temporary, final) and sha256_of_file(
+                temporary
+            ) != sha256_of_file(final):
                 raise self._exists(key)
 
     def replace(self, key: str, data: bytes, if_etag: str | None) -> str:
@@ -107,7 +114,7 @@ class FolderStore:
                 with self._lock():
                     if not final.is_file() or sha256_of_file(final) != if_etag:
                         raise self._changed(key, if_etag)
-                    os.replace(temporary, final)
+                    temporary.replace(final)
                     _sync_folder(final.parent)
         return hashlib.sha256(data).hexdigest()
 
@@ -121,8 +128,13 @@ class FolderStore:
     def download(self, key: str, path: Path) -> None:
         source = self.local_path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as file, _temporary_file(path, lambda target: shutil.copyfileobj(file, target)) as ready:
-            os.replace(ready, path)
+        with (
+            source.open("rb") as file,
+            _temporary_file(
+                path, lambda target: shutil.copyfileobj(file, target)
+            ) as ready,
+        ):
+            ready.replace(path)
 
     def local_path(self, key: str) -> Path:
         path = self._path(key)
@@ -154,7 +166,7 @@ class FolderStore:
             with self._lock():  # exFAT and some network mounts have no hard links
                 if final.exists():
                     return False
-                os.rename(temporary, final)
+                temporary.rename(final)
         _sync_folder(final.parent)
         return True
 
@@ -169,22 +181,25 @@ class FolderStore:
         return ObjectMissing(f"{self.uri}/{key}")
 
     def _exists(self, key: str) -> ObjectExists:
-        return ObjectExists(f"{self.uri}/{key} already holds other bytes. They were left as they are.")
+        return ObjectExists(
+            f"{self.uri}/{key} already holds other bytes. They were left as they are."
+        )
 
     def _changed(self, key: str, if_etag: str | None) -> ObjectChanged:
         expected = f"etag {if_etag}" if if_etag else "nothing"
-        return ObjectChanged(f"{self.uri}/{key} was changed by somebody else; expected {expected}. Read it again.")
+        return ObjectChanged(
+            f"{self.uri}/{key} was changed by somebody else; expected {expected}. Read it again."
+        )
 
 
 @contextlib.contextmanager
 def _temporary_file(final: Path, write: Writer) -> Iterator[Path]:
     temporary = final.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
     try:
-        with _reported(final):
-            with temporary.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+        with _reported(final), temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
@@ -198,7 +213,10 @@ def _reported(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REASONS:
             raise
-        raise UserError(f"Cannot write {path}: {_REASONS[error.errno]}, then run again.", EX_CANTCREAT) from error
+        raise UserError(
+            f"Cannot write {path}: {_REASONS[error.errno]}, then run again.",
+            EX_CANTCREAT,
+        ) from error
 
 
 def _make_folders(folder: Path) -> None:
@@ -219,4 +237,6 @@ def _sync_folder(folder: Path) -> None:
 
 def _stored_object(key: str, path: Path, etag: str) -> StoredObject:
     status = path.stat()
-    return StoredObject(key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC))
+    return StoredObject(
+        key, status.st_size, etag, datetime.fromtimestamp(status.st_mtime, UTC)
+    )

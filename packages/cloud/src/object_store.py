@@ -135,7 +135,10 @@ def checked_key(key: str) -> str:
     """
     parts = key.split("/")
     wrong = (
-        any(part in ("", ".", "..") or part.startswith(HIDDEN_PREFIXES) for part in parts)
+        any(
+            part in ("", ".", "..") or part.startswith(HIDDEN_PREFIXES)
+            for part in parts
+        )
         or "\\" in key
         or any(ord(character) < 32 or ord(character) == 127 for character in key)
         or len(key.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES
@@ -154,7 +157,9 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def put_blob(store: ObjectStore, source: Path | bytes, folder: str = BLOB_FOLDER) -> str:
+def put_blob(
+    store: ObjectStore, source: Path | bytes, folder: str = BLOB_FOLDER
+) -> str:
     """Store bytes or a file under its own SHA-256 and return that, in hex. Writes nothing when it is already there.
 
     Already there means: an object of the same size under that hash. Its bytes are checked when they are fetched.
@@ -179,11 +184,17 @@ def put_blob(store: ObjectStore, source: Path | bytes, folder: str = BLOB_FOLDER
             raise _damaged(store, key, "other bytes are there") from error
         return sha256
     if stored.size_bytes != size_bytes:
-        raise _damaged(store, key, f"it holds {stored.size_bytes:,} bytes instead of {size_bytes:,}")
+        raise _damaged(
+            store,
+            key,
+            f"it holds {stored.size_bytes:,} bytes instead of {size_bytes:,}",
+        )
     return sha256
 
 
-def fetch_blob(store: ObjectStore, sha256: str, cache_dir: Path, folder: str = BLOB_FOLDER) -> Path:
+def fetch_blob(
+    store: ObjectStore, sha256: str, cache_dir: Path, folder: str = BLOB_FOLDER
+) -> Path:
     """A local file with the blob's bytes, hash verified; it can be memory-mapped. Never write to it.
 
     On a folder store this is the stored file itself; from S3 it is a copy in `cache_dir`, kept for the next caller
@@ -208,7 +219,7 @@ def fetch_blob(store: ObjectStore, sha256: str, cache_dir: Path, folder: str = B
         store.download(key, arriving)
         if sha256_of_file(arriving) != sha256:
             raise _damaged(store, key, "its bytes have another hash")
-        os.replace(arriving, cached)
+        arriving.replace(cached)
     finally:
         arriving.unlink(missing_ok=True)
     return cached
