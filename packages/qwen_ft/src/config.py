@@ -3,26 +3,50 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from packages.qwen_ft.src.config_problems import Problem, ProblemsFound, problems_of, validated
-from packages.qwen_ft.src.config_sections import (
-    DataSettings,
+from packages.qwen_ft.src.config_judging import (
     EvaluationSettings,
-    Frozen,
     GateSettings,
     LoggingSettings,
+    RegistrySettings,
+)
+from packages.qwen_ft.src.config_learning import (
+    DataSettings,
     LoraSettings,
     ModelSettings,
     QuantizationSettings,
-    RegistrySettings,
     TrainingSettings,
 )
+from packages.qwen_ft.src.config_schema import Frozen
 from packages.qwen_ft.src.overrides import merge_overrides, split_overrides
 from packages.qwen_ft.src.yaml_text import read_yaml
 
+__all__ = [
+    "CONFIGS",
+    "STARTER_CONFIG",
+    "DataSettings",
+    "EvaluationSettings",
+    "GateSettings",
+    "LoggingSettings",
+    "LoraSettings",
+    "ModelSettings",
+    "QuantizationSettings",
+    "RegistrySettings",
+    "RunConfig",
+    "TrainingSettings",
+    "apply_overrides",
+    "preset_names",
+    "read_run_config",
+    "resolve",
+]
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+STARTER_CONFIG = CONFIGS / "starter.yaml"
 TRIAL_SECTIONS = ("lora", "quantization", "training")
 
 
@@ -45,6 +69,32 @@ class RunConfig(Frozen):
     gate: GateSettings = GateSettings()
     registry: RegistrySettings = RegistrySettings()
     logging: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="after")
+    def fit_together(self) -> "RunConfig":
+        problems = []
+        if self.quantization.bnb_4bit_compute_dtype == "float16" and not self.model.allow_float16:
+            problems.append(
+                Problem(
+                    ("quantization", "bnb_4bit_compute_dtype"),
+                    "float16",
+                    "a format that holds Qwen2.5's activations, which pass 65,504",
+                    "write bfloat16, or set model.allow_float16: true to try",
+                )
+            )
+        if self.evaluation.window_tokens < self.data.max_tokens:
+            problems.append(
+                Problem(
+                    ("evaluation", "window_tokens"),
+                    f"window_tokens {self.evaluation.window_tokens} under data.max_tokens "
+                    f"{self.data.max_tokens}",
+                    "a window that shows the model as much as it was trained on",
+                    f"set evaluation.window_tokens to {self.data.max_tokens}",
+                )
+            )
+        if problems:
+            raise ProblemsFound(*problems)
+        return self
 
     @model_validator(mode="after")
     def accept_every_trial(self) -> "RunConfig":
@@ -72,15 +122,25 @@ class RunConfig(Frozen):
         return validated(RunConfig, merge_overrides(alone, trial))
 
 
+def preset_names() -> list[str]:
+    """Names of the configurations that come with the code."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
 def read_run_config(text: str) -> dict[str, Any]:
-    """The settings that a YAML file holds, checked and with every default filled in.
+    """The settings that a YAML text holds, checked and with every default filled in.
 
     This is the parser of Metaflow's `Config`, which hands over the text of the file, not its name.
 
+    Args:
+        text: YAML with the sections of `RunConfig`, or the name of a preset alone.
+
     Raises:
-        UserError: all problems of the file, one per line (exit code 78).
+        UserError: all problems of the text, one per line (exit code 78).
     """
     parsed = read_yaml(text)
+    if isinstance(parsed.value, str) and parsed.value in preset_names():
+        parsed = read_yaml((CONFIGS / f"{parsed.value}.yaml").read_text(encoding="utf-8"))
     config = validated(RunConfig, parsed.value, parsed.lines, parsed.problems)
     return config.model_dump(mode="json")
 

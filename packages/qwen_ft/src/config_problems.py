@@ -1,9 +1,10 @@
 """Wrong settings as sentences: what was found, what was expected, what to do; all at once."""
 
 import difflib
-import math
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,35 @@ from packages.qwen_ft.src.config_schema import expectation, keys_at, schema_at
 
 Path = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+# Names that other trainers use, and short forms.
+RENAMED = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+    "fp32": "float32",
+    "lr": "learning_rate",
+    "epochs": "num_train_epochs",
+    "batch_size": "per_device_train_batch_size",
+    "micro_batch_size": "per_device_train_batch_size",
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "base_model": "name",
+    "model_name": "name",
+    "max_length": "max_tokens",
+    "max_seq_length": "max_tokens",
+    "sequence_len": "max_tokens",
+    "val_set_size": "validation_share",
+    "dtype": "torch_dtype",
+    "path": "source",
+    "threshold": "max_perplexity",
+    "gpu": "cuda:0",
+    "cuda": "cuda:0",
+    "int4": "nf4",
+}
+NUMBER_IN_TEXT = re.compile(r"\s*[-+]?[0-9][0-9_,]*(\.[0-9]*)?([eE][-+]?[0-9]+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -30,6 +60,14 @@ class Problem:
         where = [f"line {self.line}"] if self.line else []
         where += [dotted(self.path)] if self.path else []
         return ": ".join([*where, f"found {self.found}; expected {self.expected}; {self.do}"])
+
+
+NOTHING = Problem(
+    (),
+    "no settings at all",
+    "at least one section: model, data, lora, ...",
+    "write for example `model:` and below it `  name: Qwen/Qwen2.5-0.5B`",
+)
 
 
 class ProblemsFound(ValueError):
@@ -52,7 +90,7 @@ def refuse(problems: Iterable[Problem]) -> None:
     Raises:
         UserError: there is at least one problem (exit code 78).
     """
-    ordered = sorted(problems, key=lambda problem: problem.line or 0)
+    ordered = sorted(problems, key=lambda problem: (problem.line or 0, dotted(problem.path)))
     if not ordered:
         return
     count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
@@ -66,7 +104,7 @@ def validated(
     lines: Mapping[Path, int] | None = None,
     problems: Sequence[Problem] = (),
 ) -> Model:
-    """`value` as a `model`, a section that holds nothing standing for its defaults.
+    """`value` as a `model`; a section that holds nothing stands for its defaults.
 
     Args:
         lines: where each key stands, if it came from a text.
@@ -75,14 +113,19 @@ def validated(
     Raises:
         UserError: `problems`, and all those of the value (exit code 78).
     """
+    if value is None:
+        refuse(problems or [NOTHING])
     filled = value
     if isinstance(value, Mapping):
-        filled = {k: {} if v is None and k in keys_at(model, ()) else v for k, v in value.items()}
+        sections = keys_at(model, ())
+        filled = {k: {} if v is None and k in sections else v for k, v in value.items()}
     try:
         result = model.model_validate(filled)
     except ValidationError as error:
-        refuse([*problems, *problems_of(model, filled, error, lines or {})])
-        raise AssertionError("pydantic refused without a reason") from error
+        known = {problem.path for problem in problems}
+        more = problems_of(model, filled, error, lines or {})
+        refuse([*problems, *(problem for problem in more if problem.path not in known)])
+        raise
     refuse(problems)
     return result
 
@@ -94,9 +137,10 @@ def problems_of(
     by_path: dict[Path, Problem] = {}
     for detail in error.errors():
         for problem in _describe(model, value, detail):
-            line = next((lines[p] for p in _ancestors(problem.path) if p in lines), problem.line)
-            located = Problem(problem.path, problem.found, problem.expected, problem.do, line)
-            by_path.setdefault(located.path, located)
+            # The line of the key, else of what it should have stood under.
+            parents = (problem.path[:n] for n in range(len(problem.path), 0, -1))
+            line = next((lines[path] for path in parents if path in lines), None)
+            by_path.setdefault(problem.path, replace(problem, line=line))
     return list(by_path.values())
 
 
@@ -121,74 +165,67 @@ def shown(value: object) -> str:
     return f"{value}"
 
 
-def _ancestors(path: Path) -> list[Path]:
-    return [path[:n] for n in range(len(path), 0, -1)]
-
-
 def _describe(model: type[BaseModel], value: object, detail: ErrorDetails) -> list[Problem]:
     error = detail.get("ctx", {}).get("error")
     if isinstance(error, ProblemsFound):
         section = detail["loc"]
         return [Problem((*section, *p.path), p.found, p.expected, p.do) for p in error.problems]
-    path = _path_in_schema(model, detail["loc"])
     if detail["type"] == "extra_forbidden":
         return [_unknown_key(model, detail["loc"])]
+    path = _path_in_schema(model, detail["loc"])
     if not path:
-        return [
-            Problem(
-                (),
-                shown(value),
-                f"sections: {', '.join(keys_at(model, ()))}",
-                "write for example `model:` and below it `  name: Qwen/Qwen2.5-0.5B`",
-            )
-        ]
+        return [replace(NOTHING, found=shown(value))]
     found = _value_at(value, path)
     return [Problem(path, shown(found), expectation(model, path), _advice(model, path, found))]
 
 
 def _unknown_key(model: type[BaseModel], path: Path) -> Problem:
     """Also looks in the other sections: a right key in the wrong place is a common slip."""
-    key = str(path[-1])
-    siblings = keys_at(model, path[:-1])
-    close = nearest(key, siblings)
-    elsewhere = [
-        f"{section}.{key}" for section in keys_at(model, ()) if key in keys_at(model, (section,))
-    ]
-    if close:
+    key, siblings = str(path[-1]), keys_at(model, path[:-1])
+    place = f"a key of {dotted(path[:-1])}" if len(path) > 1 else "a section"
+    sections = [name for name in keys_at(model, ()) if key in keys_at(model, (name,))]
+    renamed = RENAMED.get(key)
+    if renamed in siblings:
+        do = f"did you mean {renamed}?"
+    elif close := nearest(key, siblings):
         do = f"did you mean {close}?"
-    elif elsewhere:
-        do = f"move it: the key is {elsewhere[0]}"
+    elif sections:
+        do = f"move it: the key is {sections[0]}.{key}"
     else:
-        do = "remove it"
-    place = f"keys of {dotted(path[:-1])}" if len(path) > 1 else "sections"
-    return Problem(path, "an unknown key", f"one of the {place} ({', '.join(siblings)})", do)
+        do = f"remove it, or use one of {', '.join(siblings)}"
+    return Problem(path, f"the unknown key {key}", place, do)
 
 
 def _advice(model: type[BaseModel], path: Path, found: object) -> str:
     """What to write instead."""
     schema = schema_at(model, path)
+    kind = schema.get("type")
     if isinstance(found, str):
-        if schema.get("type") == "boolean" and found.lower() in ("yes", "on", "y"):
+        if kind == "boolean" and found.lower() in ("yes", "on", "y", "1"):
             return "write true"
-        if schema.get("type") == "boolean" and found.lower() in ("no", "off", "n"):
+        if kind == "boolean" and found.lower() in ("no", "off", "n", "0"):
             return "write false"
-        if close := nearest(found, [str(choice) for choice in schema.get("enum", [])]):
+        choices = [str(choice) for choice in schema.get("enum", [])]
+        renamed = RENAMED.get(found.lower(), "")
+        if renamed in choices or (renamed and path[-1] == "device_map"):
+            return f"did you mean {renamed}?"
+        if close := nearest(found, choices):
             return f"did you mean {close}?"
-        if schema.get("type") in ("number", "integer") and _is_number(found):
-            return f"write {found.strip()} without quotes and leading zeros"
-    if isinstance(found, Mapping) and path and "properties" not in schema:
-        return "write one value after the colon"
+        if kind in ("number", "integer") and NUMBER_IN_TEXT.fullmatch(found):
+            bare = found.strip().replace("_", "").replace(",", "")
+            return f"write {re.sub('^0+(?=[0-9])', '', bare)}, without quotes, zeros or separators"
+    if kind == "integer" and isinstance(found, float) and found.is_integer():
+        return f"write {int(found)}"
+    if kind == "string" and isinstance(found, int | float):
+        return f'write "{found}", in quotes'
     if hint := schema.get("hint"):
         return str(hint)
+    if isinstance(found, Mapping):
+        return "write one value behind the colon"
+    if "properties" in schema:
+        return f"write for example `{path[-1]}:` and the keys below it, two spaces further in"
     default = schema.get("default")
-    return f"the default is {'null' if default is None else default}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return f"write for example {json.dumps(default)}".replace('"', "")
 
 
 def _path_in_schema(model: type[BaseModel], location: Path) -> Path:

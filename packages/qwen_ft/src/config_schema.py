@@ -1,9 +1,9 @@
-"""What a settings model says of itself: keys, types and ranges in words, from its JSON schema."""
+"""What a section of settings is, and what it says of itself: keys, types and ranges in words, from its JSON schema."""
 
 import functools
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 KINDS = {
     "number": "a number",
@@ -19,6 +19,12 @@ LIMITS = {
     "exclusiveMaximum": "below",
     "maximum": "at most",
 }
+
+
+class Frozen(BaseModel):
+    """A section of settings: read-only, no unknown keys, no text for a number, no NaN or inf."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @functools.cache
@@ -62,10 +68,10 @@ def in_words(schema: dict[str, Any]) -> str:
         return f"the keys {', '.join(schema['properties'])}"
     if schema.get("type") == "array":
         return "a list, each entry " + in_words(schema.get("items", {}))
-    limits = " and ".join(
-        f"{word} {schema[key]:,}" for key, word in LIMITS.items() if key in schema
-    )
     kind = KINDS.get(schema.get("type", ""), "a value")
     if schema.get("minLength"):
-        kind = f"{kind} that is not empty"
-    return f"{kind} {limits}".strip()
+        kind += " that is not empty"
+    if "minimum" in schema and "maximum" in schema:
+        return f"{kind} from {schema['minimum']:,} to {schema['maximum']:,}"
+    limits = [f"{word} {schema[key]:,}" for key, word in LIMITS.items() if key in schema]
+    return " ".join([kind, " and ".join(limits)]).strip()

@@ -166,7 +166,13 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
     if found == "but found another document":
         return Problem((), "a second document (`---`)", "one", "split the file in two", line)
     if "undefined alias" in found:
-        return Problem((), found, "a value", "put text that starts with `*` in quotes", line)
+        return Problem(
+            (),
+            f"an {found.removeprefix('found ')}",
+            "a value",
+            "put text that starts with `*` in quotes",
+            line,
+        )
     if "unacceptable character" in found or "special characters" in found:
         return Problem((), f"a control character: {found}", "text", "save the file as UTF-8", line)
     return Problem(

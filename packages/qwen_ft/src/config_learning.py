@@ -1,17 +1,20 @@
-"""The sections of RunConfig: each key with its range, its unit and where its default comes from."""
+"""The sections of RunConfig that decide what is learned: keys, ranges, units, sources."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from packages.qwen_ft.src.config_problems import Problem, ProblemsFound
+from packages.qwen_ft.src.config_schema import Frozen
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+def is_folder(name: str) -> bool:
+    """Whether a model or data name is written as a path, as hub ids and addresses never are."""
+    return name.startswith(("/", "./", "../", "~"))
 
 
 class ModelSettings(Frozen):
@@ -26,6 +29,10 @@ class ModelSettings(Frozen):
     revision: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{40}$",
+        json_schema_extra={
+            "expects": "null or a commit of 40 hexadecimal digits, small letters",
+            "hint": "a branch such as main moves: write a commit, or null to have it looked up",
+        },
         description="Commit of the base weights on the hub, 40 hexadecimal digits. `null`: the "
         "commit that the hub names at the start of the run, which is then recorded.",
     )
@@ -46,12 +53,51 @@ class ModelSettings(Frozen):
     device_map: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        json_schema_extra={
+            "expects": "auto, cpu, or one card such as cuda:0",
+            "hint": "write auto",
+        },
         description="`auto` (the GPU where there is one), `cpu`, or one card: `cuda:0`.",
     )
     attn_implementation: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
         default="auto",
         description="Attention kernel. `auto`: the fastest that is installed.",
     )
+
+    @model_validator(mode="after")
+    def load_nothing_unsafe(self) -> "ModelSettings":
+        problems = []
+        if "://" in self.name and not self.name.startswith("starter://"):
+            bare = self.name.removeprefix("https://huggingface.co/").removeprefix("hf://")
+            problems.append(
+                Problem(
+                    ("name",),
+                    f'the address "{self.name}"',
+                    "starter://tiny-qwen2, a folder, or a hub id (org/name)",
+                    f"write {bare}" if bare != self.name else "download it, and name the folder",
+                )
+            )
+        if self.trust_remote_code and self.revision is None and not is_folder(self.name):
+            problems.append(
+                Problem(
+                    ("trust_remote_code",),
+                    "true without model.revision",
+                    "a commit that you have read, because its Python code will run here",
+                    "pin model.revision to that commit, or write false: Qwen2.5 needs no code",
+                )
+            )
+        if self.torch_dtype == "float16" and not self.allow_float16:
+            problems.append(
+                Problem(
+                    ("torch_dtype",),
+                    "float16",
+                    "a format that holds Qwen2.5's activations, which pass 65,504",
+                    "write bfloat16 (or float32), or set model.allow_float16: true to try",
+                )
+            )
+        if problems:
+            raise ProblemsFound(*problems)
+        return self
 
 
 class DataSettings(Frozen):
@@ -149,6 +195,10 @@ class LoraSettings(Frozen):
         | Annotated[str, Field(min_length=1)]
     ) = Field(
         default="all-linear",
+        json_schema_extra={
+            "expects": "a list of module names, one regular expression, or all-linear",
+            "hint": "write for example [q_proj, k_proj, v_proj, o_proj]",
+        },
         description="List of module names, one regular expression over full names, or "
         "`all-linear` (QLoRA paper, section 4: adapters on all layers match full fine-tuning).",
     )
@@ -159,6 +209,23 @@ class LoraSettings(Frozen):
         default=False,
         description="Learn the magnitude of each weight apart (arXiv 2402.09353). Slower.",
     )
+
+    @model_validator(mode="after")
+    def compile_the_expression(self) -> "LoraSettings":
+        if not isinstance(self.target_modules, str):
+            return self
+        try:
+            re.compile(self.target_modules)
+        except re.error as error:
+            raise ProblemsFound(
+                Problem(
+                    ("target_modules",),
+                    f'"{self.target_modules}", which is no regular expression: {error}',
+                    "a list of names, one regular expression over full names, or all-linear",
+                    "write for example [q_proj, v_proj]",
+                )
+            ) from error
+        return self
 
 
 class QuantizationSettings(Frozen):
@@ -275,121 +342,3 @@ class TrainingSettings(Frozen):
                 )
             )
         return self
-
-
-class EvaluationSettings(Frozen):
-    """How perplexity is measured. It does not depend on `batch_size`."""
-
-    batch_size: int = Field(
-        default=8, ge=1, le=4096, description="Rows per forward pass; speed only."
-    )
-    window_tokens: int = Field(
-        default=512,
-        ge=8,
-        le=131_072,
-        description="Longest text that the model sees at once, in tokens.",
-    )
-    stride_tokens: int = Field(
-        default=256,
-        ge=1,
-        le=131_072,
-        description="How far the window moves over a document that is longer than it, in tokens.",
-    )
-    validation_documents: int | None = Field(
-        default=200,
-        ge=1,
-        description="Documents of the validation split behind each point of the curve: the first "
-        "of a fixed order. `null`: all.",
-    )
-    sample_documents: int = Field(
-        default=3,
-        ge=0,
-        le=50,
-        description="Hold-out prompts answered by base and tuned model, for the card.",
-    )
-    sample_prompts: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, max_length=50)
-    ] = Field(default=(), description="More prompts to answer, in your own words.")
-    sample_tokens: int = Field(
-        default=64, ge=1, le=4096, description="Longest sample answer, in tokens."
-    )
-    sample_temperature: float = Field(
-        default=0.0,
-        ge=0,
-        le=2,
-        description="0: always the likeliest token, so that samples can be repeated.",
-    )
-
-    @model_validator(mode="after")
-    def move_less_than_a_window(self) -> "EvaluationSettings":
-        if self.stride_tokens > self.window_tokens:
-            raise ProblemsFound(
-                Problem(
-                    ("stride_tokens",),
-                    f"stride_tokens {self.stride_tokens} over window_tokens {self.window_tokens}",
-                    "a stride no longer than the window, or tokens between two windows go unscored",
-                    f"set stride_tokens to {self.window_tokens // 2}, half a window",
-                )
-            )
-        return self
-
-
-class GateSettings(Frozen):
-    """What an adapter must show before it is registered."""
-
-    max_perplexity: float | None = Field(
-        default=None,
-        gt=1,
-        description="The tuned hold-out perplexity must be below this. `null`: no absolute limit.",
-    )
-    confidence: float = Field(
-        default=0.95,
-        ge=0.5,
-        lt=1,
-        description="Level of the bootstrap interval; its upper end must clear each limit.",
-    )
-    max_regression: float = Field(
-        default=0.02,
-        ge=0,
-        le=1,
-        description="How much worse than the version in production the perplexity may be, as a "
-        "share of it, on the same documents.",
-    )
-    resamples: int = Field(
-        default=10_000,
-        ge=1000,
-        le=1_000_000,
-        description="Bootstrap draws. Fewer: a coarser interval.",
-    )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the bootstrap draws.")
-    min_documents: int = Field(
-        default=10, ge=2, description="Fewer hold-out documents than this decide nothing."
-    )
-
-
-class RegistrySettings(Frozen):
-    """Where accepted adapters are kept."""
-
-    uri: str = Field(
-        default="registry",
-        min_length=1,
-        description="A folder, or `s3://bucket/prefix`.",
-    )
-    name: str = Field(
-        default="tiny-qwen2-lora",
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]$",
-        description="Name of the adapter; its versions are `<name>/v1.0`, `<name>/v1.1`, ...",
-    )
-
-
-class LoggingSettings(Frozen):
-    """What the run says while it works. Does not change the result."""
-
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="Least important message that is shown."
-    )
-    file: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Also append the messages to this file. `null`: do not.",
-    )
