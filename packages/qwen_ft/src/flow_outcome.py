@@ -1,0 +1,94 @@
+"""Runs a flow so that a person reads its outcome: the summary, or one message and its exit code.
+
+Metaflow runs each step as a child process and shows the child's output line by line behind a
+prefix. What a step wants said at the very end goes through a small file that the parent names in
+`OUTCOME_VARIABLE`; a step on AWS Batch has no such parent and prints instead.
+"""
+
+import errno
+import getpass
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from metaflow import FlowSpec
+from metaflow.cli import main as metaflow_main
+from metaflow.cli import print_metaflow_exception, print_unknown_exception
+from metaflow.exception import MetaflowException
+from metaflow.parameters import flow_context
+
+from packages.cloud.src.exit_codes import EX_CANTCREAT, EX_NOPERM, UserError
+
+OUTCOME_VARIABLE = "QWEN_FT_OUTCOME"
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+def run_flow(flow_class: type[FlowSpec]) -> None:
+    """Run the command line of `flow_class`; ends the process with the exit code."""
+    if not any(os.environ.get(name) for name in ("METAFLOW_USER", "USERNAME", "USER")):
+        os.environ["USER"] = getpass.getuser()  # Metaflow refuses to run for nobody
+    if OUTCOME_VARIABLE in os.environ:
+        sys.exit(_run(flow_class))
+    with tempfile.TemporaryDirectory(prefix="qwen_ft-") as folder:
+        outcome = Path(folder) / "outcome.json"
+        os.environ[OUTCOME_VARIABLE] = str(outcome)
+        status = _run(flow_class)
+        if outcome.exists():
+            told = json.loads(outcome.read_text())
+            status = told["exit_code"] if status else 0
+            print(f"\n{told['message']}", file=sys.stderr if status else sys.stdout)
+    sys.exit(status)
+
+
+def tell_at_the_end(message: str, exit_code: int = 0) -> None:
+    """Leave the last words of this run; a message with an exit code is not written over."""
+    place = os.environ.get(OUTCOME_VARIABLE, "")
+    if not Path(place).parent.is_dir() or not place:
+        print(message, file=sys.stderr if exit_code else sys.stdout)
+        return
+    if Path(place).exists() and json.loads(Path(place).read_text())["exit_code"]:
+        return
+    told = {"message": message, "exit_code": exit_code}
+    part = Path(f"{place}.{os.getpid()}")
+    part.write_text(json.dumps(told))
+    part.replace(place)
+
+
+def _run(flow_class: type[FlowSpec]) -> int:
+    """The exit status of one Metaflow command; errors are shown here, not raised."""
+    try:
+        with flow_context(flow_class):
+            metaflow_main(flow_class(use_cli=False), handle_exceptions=False)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except UserError as error:
+        tell_at_the_end(error.message, error.exit_code)
+        return error.exit_code
+    except PermissionError as error:
+        tell_at_the_end(
+            f"No permission: {error.filename}. Give this user the right to it, or name another place.",
+            EX_NOPERM,
+        )
+        return EX_NOPERM
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            return _show_unexpected(error)
+        tell_at_the_end(
+            f"Cannot write {error.filename or 'a file'}: {error.strerror}. Free some space or name "
+            "another place, then run `resume`: what was finished is kept.",
+            EX_CANTCREAT,
+        )
+        return EX_CANTCREAT
+    except MetaflowException as error:
+        print_metaflow_exception(error)
+        return 1
+    except Exception as error:  # the last frame of the program, as in metaflow.cli.main
+        return _show_unexpected(error)
+    return 0
+
+
+def _show_unexpected(error: Exception) -> int:
+    print_unknown_exception(error)
+    return 1

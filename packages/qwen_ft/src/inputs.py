@@ -1,0 +1,50 @@
+"""1. What a run starts from: the resolved configuration, and the base model and data it names, pinned."""
+
+import json
+import logging
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from packages.chat_data.src.sources import PinnedSource, pin_source
+from packages.qwen_ft.src.base_model import BaseModelPin, resolve_base_model
+from packages.qwen_ft.src.config import RunConfig, resolve
+from packages.qwen_ft.src.logs import set_up_logging
+
+log = logging.getLogger(__name__)
+
+
+def pin_inputs(
+    settings: Mapping[str, Any], data: str = "", base_model: str = "", overrides: str = ""
+) -> tuple[RunConfig, BaseModelPin, PinnedSource]:
+    """The configuration with its overrides, and exactly which weights and bytes it means.
+
+    Args:
+        settings: the parsed configuration file.
+        data: replaces `data.source` unless empty.
+        base_model: replaces `model.name` unless empty; its revision is then looked up again.
+        overrides: `section.key=value`, separated by white space.
+
+    Raises:
+        UserError: a wrong setting (78), no such model or data (66), the hub or S3 cannot be
+            asked (69), no permission (77).
+    """
+    changes = shlex.split(overrides)
+    changes += [f"data.source={json.dumps(data)}"] if data else []
+    changes += (
+        [f"model.name={json.dumps(base_model)}", "model.revision=null"] if base_model else []
+    )
+    config = resolve(settings, changes)
+    set_up_logging(config.logging)
+    base = resolve_base_model(config.model)
+    source = pin_source(config.data.source)
+    log.info(
+        "config %s, base model %s@%s, data %s: %d objects, sha256 %s",
+        config.digest()[:12],
+        base.name,
+        base.revision[:12],
+        source.uri,
+        len(source.objects),
+        source.data_sha256[:12],
+    )
+    return config, base, source
