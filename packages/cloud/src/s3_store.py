@@ -68,14 +68,16 @@ class S3Store:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         parts = urlsplit(uri)
+        folder = parts.path.strip("/")
+        try:
+            self.prefix = checked_key(folder) + "/" if folder else ""
+        except ValueError as error:
+            raise UserError(f"{uri!r} is no S3 address: {error}", EX_USAGE) from error
         if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
             raise UserError(
                 f"{uri!r} is no S3 address. Expected s3://bucket/prefix.", EX_USAGE
             )
         self.bucket = parts.netloc
-        self.prefix = (
-            checked_key(parts.path.strip("/")) + "/" if parts.path.strip("/") else ""
-        )
         self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self._given_client = client
         self._sleep = sleep
