@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from packages.qwen_ft.src.config_problems import Problem, ProblemsFound, problems_of, validated
 from packages.qwen_ft.src.config_judging import (
     EvaluationSettings,
     GateSettings,
@@ -21,6 +20,12 @@ from packages.qwen_ft.src.config_learning import (
     ModelSettings,
     QuantizationSettings,
     TrainingSettings,
+)
+from packages.qwen_ft.src.config_problems import (
+    Problem,
+    ProblemsFound,
+    problems_of,
+    validated,
 )
 from packages.qwen_ft.src.config_schema import Frozen
 from packages.qwen_ft.src.overrides import merge_overrides, split_overrides
@@ -60,7 +65,8 @@ class RunConfig(Frozen):
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     trials: Annotated[
-        tuple[dict[str, JsonValue], ...], Field(strict=False, min_length=1, max_length=64)
+        tuple[dict[str, JsonValue], ...],
+        Field(strict=False, min_length=1, max_length=64),
     ] = Field(
         default=({},),
         description="One training per entry, side by side: `{lora.r: 8}` changes that key. Keys of "
@@ -73,7 +79,10 @@ class RunConfig(Frozen):
     @model_validator(mode="after")
     def fit_together(self) -> "RunConfig":
         problems = []
-        if self.quantization.bnb_4bit_compute_dtype == "float16" and not self.model.allow_float16:
+        if (
+            self.quantization.bnb_4bit_compute_dtype == "float16"
+            and not self.model.allow_float16
+        ):
             problems.append(
                 Problem(
                     ("quantization", "bnb_4bit_compute_dtype"),
@@ -109,7 +118,9 @@ class RunConfig(Frozen):
 
     def digest(self) -> str:
         """sha256 of the canonical JSON: equal digests mean equal settings."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def with_trial(self, trial: Mapping[str, JsonValue]) -> "RunConfig":
@@ -140,7 +151,9 @@ def read_run_config(text: str) -> dict[str, Any]:
     """
     parsed = read_yaml(text)
     if isinstance(parsed.value, str) and parsed.value in preset_names():
-        parsed = read_yaml((CONFIGS / f"{parsed.value}.yaml").read_text(encoding="utf-8"))
+        parsed = read_yaml(
+            (CONFIGS / f"{parsed.value}.yaml").read_text(encoding="utf-8")
+        )
     config = validated(RunConfig, parsed.value, parsed.lines, parsed.problems)
     return config.model_dump(mode="json")
 
@@ -154,7 +167,9 @@ def resolve(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunCo
     return validated(RunConfig, apply_overrides(settings, overrides), {})
 
 
-def apply_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def apply_overrides(
+    settings: Mapping[str, Any], overrides: Sequence[str]
+) -> dict[str, Any]:
     """A copy of `settings` in which each `section.key=value` is set; values are read as YAML.
 
     Raises:
@@ -167,7 +182,11 @@ def _problems_of_trial(
     alone: Mapping[str, Any], trial: Mapping[str, JsonValue], position: int
 ) -> list[Problem]:
     """What is wrong with one entry of `trials`; `alone` holds the settings without trials."""
-    outside = [key for key in trial if key.split(".")[0] not in TRIAL_SECTIONS or "." not in key]
+    outside = [
+        key
+        for key in trial
+        if key.split(".")[0] not in TRIAL_SECTIONS or "." not in key
+    ]
     if outside:
         return [
             Problem(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from packages.qwen_ft.src.config import RunConfig
-from packages.qwen_ft.src.config_problems import Problem, nearest, refuse
 from packages.qwen_ft.src.config_learning import is_folder
+from packages.qwen_ft.src.config_problems import Problem, nearest, refuse
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ def warnings_of(config: RunConfig) -> list[str]:
             "the run stops if the loss does."
         )
     if is_folder(config.model.name) and config.model.revision is not None:
-        found.append("model.revision is not used: model.name is a folder, its files are hashed.")
+        found.append(
+            "model.revision is not used: model.name is a folder, its files are hashed."
+        )
     return found
 
 
@@ -79,7 +81,9 @@ def check_against_data(
     problems: list[Problem] = []
     for trial, settings in _with_trials(config):
         training = settings.training
-        batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+        batch = (
+            training.per_device_train_batch_size * training.gradient_accumulation_steps
+        )
         if batch > train_documents:
             problems.append(
                 Problem(
@@ -94,7 +98,9 @@ def check_against_data(
             continue
         steps = training.max_steps
         if steps < 0:
-            steps = math.ceil(math.ceil(train_documents / batch) * training.num_train_epochs)
+            steps = math.ceil(
+                math.ceil(train_documents / batch) * training.num_train_epochs
+            )
         if training.eval_steps > steps:
             problems.append(
                 Problem(
@@ -104,7 +110,10 @@ def check_against_data(
                     f"set training.eval_steps to {max(1, steps // 4)}",
                 )
             )
-    if hold_out_documents is not None and hold_out_documents < config.gate.min_documents:
+    if (
+        hold_out_documents is not None
+        and hold_out_documents < config.gate.min_documents
+    ):
         problems.append(
             Problem(
                 ("gate", "min_documents"),
@@ -165,7 +174,9 @@ def check_against_device(config: RunConfig, capabilities: Capabilities) -> None:
             )
         )
     for trial, settings in _with_trials(config):
-        if not on_gpu and ("8bit" in settings.training.optim or "paged" in settings.training.optim):
+        if not on_gpu and (
+            "8bit" in settings.training.optim or "paged" in settings.training.optim
+        ):
             problems.append(
                 Problem(
                     (*trial, "training", "optim"),
@@ -177,7 +188,9 @@ def check_against_device(config: RunConfig, capabilities: Capabilities) -> None:
     refuse(_without_repeats(problems))
 
 
-def matching_modules(target: str | tuple[str, ...], module_names: Sequence[str]) -> list[str]:
+def matching_modules(
+    target: str | tuple[str, ...], module_names: Sequence[str]
+) -> list[str]:
     """Full names of the modules that get an adapter, by the rules of peft."""
     if target == "all-linear":
         return list(module_names)
@@ -198,7 +211,9 @@ def _adapter_problems(
     kinds = sorted({name.rsplit(".", 1)[-1] for name in module_names})
     problems = []
     for name in wanted:
-        if matching_modules(target if isinstance(target, str) else (name,), module_names):
+        if matching_modules(
+            target if isinstance(target, str) else (name,), module_names
+        ):
             continue
         close = nearest(name, ["all-linear", *kinds])
         problems.append(
@@ -211,7 +226,9 @@ def _adapter_problems(
         )
     narrow = [
         (width, kind)
-        for kind in {name.rsplit(".", 1)[-1] for name in matching_modules(target, module_names)}
+        for kind in {
+            name.rsplit(".", 1)[-1] for name in matching_modules(target, module_names)
+        }
         if (width := _narrow_side(kind, model_config)) < config.lora.r
     ]
     if narrow:
@@ -232,7 +249,7 @@ def _narrow_side(kind: str, model_config: Mapping[str, Any]) -> float:
     """The smaller side of the weight of a Qwen2 module; inf where the name is not known."""
     hidden: float = model_config.get("hidden_size", math.inf)
     heads = model_config.get("num_attention_heads") or 1
-    head = model_config.get("head_dim") or hidden / heads
+    head = model_config.get("head_dim") or hidden // heads
     sides: dict[str, float] = {
         "q_proj": head * heads,
         "o_proj": head * heads,
@@ -246,7 +263,9 @@ def _narrow_side(kind: str, model_config: Mapping[str, Any]) -> float:
     return min(hidden, sides.get(kind, math.inf))
 
 
-def _context_problems(config: RunConfig, model_config: Mapping[str, Any]) -> list[Problem]:
+def _context_problems(
+    config: RunConfig, model_config: Mapping[str, Any]
+) -> list[Problem]:
     longest = model_config.get("max_position_embeddings", math.inf)
     lengths = {
         ("data", "max_tokens"): config.data.max_tokens,
@@ -264,9 +283,15 @@ def _context_problems(config: RunConfig, model_config: Mapping[str, Any]) -> lis
     ]
 
 
-def _stored_dtype_problems(config: RunConfig, model_config: Mapping[str, Any]) -> list[Problem]:
+def _stored_dtype_problems(
+    config: RunConfig, model_config: Mapping[str, Any]
+) -> list[Problem]:
     stored = model_config.get("dtype", model_config.get("torch_dtype"))
-    if config.model.torch_dtype != "auto" or config.model.allow_float16 or stored != "float16":
+    if (
+        config.model.torch_dtype != "auto"
+        or config.model.allow_float16
+        or stored != "float16"
+    ):
         return []
     return [
         Problem(

@@ -39,7 +39,8 @@ class EvaluationSettings(Frozen):
         description="Hold-out prompts answered by base and tuned model, for the card.",
     )
     sample_prompts: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, max_length=50)
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        Field(strict=False, max_length=50),
     ] = Field(default=(), description="More prompts to answer, in your own words.")
     sample_tokens: int = Field(
         default=64, ge=1, le=4096, description="Longest sample answer, in tokens."
@@ -92,9 +93,13 @@ class GateSettings(Frozen):
         le=1_000_000,
         description="Bootstrap draws. Fewer: a coarser interval.",
     )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the bootstrap draws.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of the bootstrap draws."
+    )
     min_documents: int = Field(
-        default=10, ge=2, description="Fewer hold-out documents than this decide nothing."
+        default=10,
+        ge=2,
+        description="Fewer hold-out documents than this decide nothing.",
     )
 
 

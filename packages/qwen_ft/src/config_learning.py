@@ -68,16 +68,26 @@ class ModelSettings(Frozen):
     def load_nothing_unsafe(self) -> "ModelSettings":
         problems = []
         if "://" in self.name and not self.name.startswith("starter://"):
-            bare = self.name.removeprefix("https://huggingface.co/").removeprefix("hf://")
+            bare = self.name.removeprefix("https://huggingface.co/").removeprefix(
+                "hf://"
+            )
             problems.append(
                 Problem(
                     ("name",),
                     f'the address "{self.name}"',
                     "starter://tiny-qwen2, a folder, or a hub id (org/name)",
-                    f"write {bare}" if bare != self.name else "download it, and name the folder",
+                    (
+                        f"write {bare}"
+                        if bare != self.name
+                        else "download it, and name the folder"
+                    ),
                 )
             )
-        if self.trust_remote_code and self.revision is None and not is_folder(self.name):
+        if (
+            self.trust_remote_code
+            and self.revision is None
+            and not is_folder(self.name)
+        ):
             problems.append(
                 Problem(
                     ("trust_remote_code",),
@@ -190,7 +200,8 @@ class LoraSettings(Frozen):
     )
     target_modules: (
         Annotated[
-            tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)
+            tuple[Annotated[str, Field(min_length=1)], ...],
+            Field(strict=False, min_length=1),
         ]
         | Annotated[str, Field(min_length=1)]
     ) = Field(
@@ -203,7 +214,8 @@ class LoraSettings(Frozen):
         "`all-linear` (QLoRA paper, section 4: adapters on all layers match full fine-tuning).",
     )
     use_rslora: bool = Field(
-        default=False, description="Scale by lora_alpha / sqrt(r) instead (arXiv 2312.03732)."
+        default=False,
+        description="Scale by lora_alpha / sqrt(r) instead (arXiv 2312.03732).",
     )
     use_dora: bool = Field(
         default=False,
@@ -232,13 +244,15 @@ class QuantizationSettings(Frozen):
     """How the base weights lie in memory. Defaults: QLoRA (arXiv 2305.14314, section 3)."""
 
     load_in_4bit: bool = Field(
-        default=True, description="Hold the base weights in 4 bits. A quarter of bfloat16's memory."
+        default=True,
+        description="Hold the base weights in 4 bits. A quarter of bfloat16's memory.",
     )
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field(
         default="nf4", description="4-bit number format: NormalFloat or plain float."
     )
     bnb_4bit_use_double_quant: bool = Field(
-        default=True, description="Quantise the scales too. Saves about 0.4 bit per weight."
+        default=True,
+        description="Quantise the scales too. Saves about 0.4 bit per weight.",
     )
     bnb_4bit_compute_dtype: Literal["bfloat16", "float16", "float32"] = Field(
         default="bfloat16", description="Number format of the matrix products."
@@ -261,7 +275,10 @@ class TrainingSettings(Frozen):
         description="Stop after this many optimizer steps; -1: `num_train_epochs` decides.",
     )
     per_device_train_batch_size: int = Field(
-        default=8, ge=1, le=4096, description="Documents per forward pass. transformers' default."
+        default=8,
+        ge=1,
+        le=4096,
+        description="Documents per forward pass. transformers' default.",
     )
     gradient_accumulation_steps: int = Field(
         default=1, ge=1, le=4096, description="Forward passes per optimizer step."
@@ -272,7 +289,9 @@ class TrainingSettings(Frozen):
         le=0.1,
         description="Peak step size of the optimizer. 2e-4: QLoRA paper, table 9, 7B and 13B.",
     )
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "constant", "constant_with_warmup"
+    ] = Field(
         default="cosine", description="How the learning rate falls after the warm-up."
     )
     warmup_ratio: float = Field(
@@ -294,7 +313,8 @@ class TrainingSettings(Frozen):
         "paged_adamw_8bit",
         "paged_adamw_32bit",
     ] = Field(
-        default="adamw_torch", description="Optimizer. Those with `8bit` or `paged` need a GPU."
+        default="adamw_torch",
+        description="Optimizer. Those with `8bit` or `paged` need a GPU.",
     )
     max_grad_norm: float = Field(
         default=0.3,
@@ -310,15 +330,22 @@ class TrainingSettings(Frozen):
         ge=1,
         description="Steps between two exact perplexities of the validation split.",
     )
-    save_steps: int = Field(default=50, ge=1, description="Steps between two checkpoints.")
+    save_steps: int = Field(
+        default=50, ge=1, description="Steps between two checkpoints."
+    )
     seed: int = Field(
-        default=0, ge=0, lt=2**32, description="Order of the documents, first adapter, dropout."
+        default=0,
+        ge=0,
+        lt=2**32,
+        description="Order of the documents, first adapter, dropout.",
     )
     gradient_checkpointing: bool = Field(
-        default=False, description="Recompute activations: less memory, about a third slower."
+        default=False,
+        description="Recompute activations: less memory, about a third slower.",
     )
     auto_find_batch_size: bool = Field(
-        default=False, description="Halve the batch when memory runs out, double the accumulation."
+        default=False,
+        description="Halve the batch when memory runs out, double the accumulation.",
     )
 
     @model_validator(mode="after")

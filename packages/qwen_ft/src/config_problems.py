@@ -59,7 +59,9 @@ class Problem:
     def __str__(self) -> str:
         where = [f"line {self.line}"] if self.line else []
         where += [dotted(self.path)] if self.path else []
-        return ": ".join([*where, f"found {self.found}; expected {self.expected}; {self.do}"])
+        return ": ".join(
+            [*where, f"found {self.found}; expected {self.expected}; {self.do}"]
+        )
 
 
 NOTHING = Problem(
@@ -90,7 +92,9 @@ def refuse(problems: Iterable[Problem]) -> None:
     Raises:
         UserError: there is at least one problem (exit code 78).
     """
-    ordered = sorted(problems, key=lambda problem: (problem.line or 0, dotted(problem.path)))
+    ordered = sorted(
+        problems, key=lambda problem: (problem.line or 0, dotted(problem.path))
+    )
     if not ordered:
         return
     count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
@@ -131,7 +135,10 @@ def validated(
 
 
 def problems_of(
-    model: type[BaseModel], value: object, error: ValidationError, lines: Mapping[Path, int]
+    model: type[BaseModel],
+    value: object,
+    error: ValidationError,
+    lines: Mapping[Path, int],
 ) -> list[Problem]:
     """One problem per wrong key."""
     by_path: dict[Path, Problem] = {}
@@ -165,18 +172,27 @@ def shown(value: object) -> str:
     return f"{value}"
 
 
-def _describe(model: type[BaseModel], value: object, detail: ErrorDetails) -> list[Problem]:
+def _describe(
+    model: type[BaseModel], value: object, detail: ErrorDetails
+) -> list[Problem]:
     error = detail.get("ctx", {}).get("error")
     if isinstance(error, ProblemsFound):
         section = detail["loc"]
-        return [Problem((*section, *p.path), p.found, p.expected, p.do) for p in error.problems]
+        return [
+            Problem((*section, *p.path), p.found, p.expected, p.do)
+            for p in error.problems
+        ]
     if detail["type"] == "extra_forbidden":
         return [_unknown_key(model, detail["loc"])]
     path = _path_in_schema(model, detail["loc"])
     if not path:
         return [replace(NOTHING, found=shown(value))]
     found = _value_at(value, path)
-    return [Problem(path, shown(found), expectation(model, path), _advice(model, path, found))]
+    return [
+        Problem(
+            path, shown(found), expectation(model, path), _advice(model, path, found)
+        )
+    ]
 
 
 def _unknown_key(model: type[BaseModel], path: Path) -> Problem:

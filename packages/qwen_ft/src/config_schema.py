@@ -1,4 +1,4 @@
-"""What a section of settings is, and what it says of itself: keys, types and ranges in words, from its JSON schema."""
+"""A section of settings, and what its JSON schema says of keys, types and ranges in words."""
 
 import functools
 from typing import Any
@@ -24,7 +24,9 @@ LIMITS = {
 class Frozen(BaseModel):
     """A section of settings: read-only, no unknown keys, no text for a number, no NaN or inf."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False
+    )
 
 
 @functools.cache
@@ -42,7 +44,9 @@ def schema_at(model: type[BaseModel], path: tuple[str | int, ...]) -> dict[str, 
     whole = json_schema(model)
     part = whole
     for step in path:
-        part = part.get("items", {}) if isinstance(step, int) else part["properties"][step]
+        part = (
+            part.get("items", {}) if isinstance(step, int) else part["properties"][step]
+        )
         if "$ref" in part:
             named: dict[str, Any] = whole["$defs"][part["$ref"].rsplit("/", 1)[-1]]
             part = {**named, **{k: v for k, v in part.items() if k != "$ref"}}
@@ -73,5 +77,7 @@ def in_words(schema: dict[str, Any]) -> str:
         kind += " that is not empty"
     if "minimum" in schema and "maximum" in schema:
         return f"{kind} from {schema['minimum']:,} to {schema['maximum']:,}"
-    limits = [f"{word} {schema[key]:,}" for key, word in LIMITS.items() if key in schema]
+    limits = [
+        f"{word} {schema[key]:,}" for key, word in LIMITS.items() if key in schema
+    ]
     return " ".join([kind, " and ".join(limits)]).strip()

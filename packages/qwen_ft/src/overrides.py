@@ -28,13 +28,17 @@ def split_overrides(overrides: Sequence[str]) -> dict[str, Any]:
                     "write for example training.learning_rate=1e-3",
                 )
             )
-        problems += [Problem((key,), p.found, p.expected, p.do) for p in parsed.problems]
+        problems += [
+            Problem((key,), p.found, p.expected, p.do) for p in parsed.problems
+        ]
         changes[key.strip()] = parsed.value
     refuse(problems)
     return changes
 
 
-def merge_overrides(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge_overrides(
+    settings: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
     """A copy of `settings` with each dotted key of `changes` set. Unknown keys are kept: the
     check that follows names them."""
     merged: dict[str, Any] = copy.deepcopy(plain(settings))

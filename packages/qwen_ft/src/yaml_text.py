@@ -26,7 +26,9 @@ SPECIAL = {
     **dict.fromkeys(["true", "True", "TRUE"], True),
     **dict.fromkeys(["false", "False", "FALSE"], False),
     **dict.fromkeys([".nan", ".NaN", ".NAN"], math.nan),
-    **{sign + word: math.inf for sign in ("", "+") for word in (".inf", ".Inf", ".INF")},
+    **{
+        sign + word: math.inf for sign in ("", "+") for word in (".inf", ".Inf", ".INF")
+    },
     **{"-" + word: -math.inf for word in (".inf", ".Inf", ".INF")},
 }
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq")}
@@ -117,18 +119,28 @@ def _construct(node: yaml.Node, path: Path, parsed: ParsedYaml) -> Any:
     if isinstance(node, yaml.MappingNode):
         return _construct_mapping(node, path, parsed)
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(child, (*path, i), parsed) for i, child in enumerate(node.value)]
+        return [
+            _construct(child, (*path, i), parsed) for i, child in enumerate(node.value)
+        ]
     assert isinstance(node, yaml.ScalarNode)
     return read_scalar(node.value) if node.style is None else node.value
 
 
-def _construct_mapping(node: yaml.MappingNode, path: Path, parsed: ParsedYaml) -> dict[str, Any]:
+def _construct_mapping(
+    node: yaml.MappingNode, path: Path, parsed: ParsedYaml
+) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
             parsed.problems.append(
-                Problem(path, "a list or mapping as a key", "a word", "write one key a line", line)
+                Problem(
+                    path,
+                    "a list or mapping as a key",
+                    "a word",
+                    "write one key a line",
+                    line,
+                )
             )
             continue
         key = key_node.value
@@ -151,7 +163,10 @@ def _construct_mapping(node: yaml.MappingNode, path: Path, parsed: ParsedYaml) -
 
 def _too_deep(path: Path) -> Problem:
     return Problem(
-        path[:2], "brackets or lists nested too deep", f"at most {DEEPEST} levels", "flatten them"
+        path[:2],
+        "brackets or lists nested too deep",
+        f"at most {DEEPEST} levels",
+        "flatten them",
     )
 
 
@@ -162,9 +177,13 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
     found = getattr(error, "problem", None) or str(error).splitlines()[0]
     column = f" at column {mark.column + 1}" if mark is not None else ""
     if "'\\t'" in found:
-        return Problem((), f"a tab{column}", "spaces", "indent with two spaces a level", line)
+        return Problem(
+            (), f"a tab{column}", "spaces", "indent with two spaces a level", line
+        )
     if found == "but found another document":
-        return Problem((), "a second document (`---`)", "one", "split the file in two", line)
+        return Problem(
+            (), "a second document (`---`)", "one", "split the file in two", line
+        )
     if "undefined alias" in found:
         return Problem(
             (),
@@ -174,7 +193,9 @@ def _syntax_problem(error: yaml.YAMLError) -> Problem:
             line,
         )
     if "unacceptable character" in found or "special characters" in found:
-        return Problem((), f"a control character: {found}", "text", "save the file as UTF-8", line)
+        return Problem(
+            (), f"a control character: {found}", "text", "save the file as UTF-8", line
+        )
     return Problem(
         (),
         f"{found}{column}",
