@@ -38,7 +38,9 @@ _WIDE_MARKS = {
 }
 
 
-def verified(chunks: Iterator[bytes], place: str, size_bytes: int, sha256: str) -> Iterator[bytes]:
+def verified(
+    chunks: Iterator[bytes], place: str, size_bytes: int, sha256: str
+) -> Iterator[bytes]:
     """The same chunks; after the last one, the proof that they are the pinned bytes.
 
     Raises:
@@ -53,10 +55,23 @@ def verified(chunks: Iterator[bytes], place: str, size_bytes: int, sha256: str) 
         yield chunk
     if seen != size_bytes or digest.hexdigest() != sha256:
         message = f"changed since the run pinned it: {size_bytes:,} bytes then, {seen:,} now or other content"
-        raise BadData([Problem("FT-D071", place, 0, 0, message, "start a new run on the finished file")])
+        raise BadData(
+            [
+                Problem(
+                    "FT-D071",
+                    place,
+                    0,
+                    0,
+                    message,
+                    "start a new run on the finished file",
+                )
+            ]
+        )
 
 
-def expanded(chunks: Iterator[bytes], place: str, compression: str, limits: ReadLimits) -> Iterator[bytes]:
+def expanded(
+    chunks: Iterator[bytes], place: str, compression: str, limits: ReadLimits
+) -> Iterator[bytes]:
     """The decompressed bytes, never more than the limits allow.
 
     Args:
@@ -86,16 +101,41 @@ def refuse_binary(head: bytes, place: str) -> None:
     for mark, name in _WIDE_MARKS.items():
         if head.startswith(mark):
             command = f"iconv -f {name.removesuffix('LE').removesuffix('BE')} -t UTF-8"
-            raise BadData([Problem("FT-D012", place, 1, 1, f"the file is {name}, not UTF-8", f"convert it: {command}")])
+            raise BadData(
+                [
+                    Problem(
+                        "FT-D012",
+                        place,
+                        1,
+                        1,
+                        f"the file is {name}, not UTF-8",
+                        f"convert it: {command}",
+                    )
+                ]
+            )
     if head[257:262] == b"ustar":
-        raise _damaged("FT-D017", place, "a tar archive where text was expected", "extract it first")
+        raise _damaged(
+            "FT-D017",
+            place,
+            "a tar archive where text was expected",
+            "extract it first",
+        )
     for mark, name in _CONTAINERS.items():
         if head.startswith(mark):
-            remedy = "extract it, or give it the suffix of its type (.gz, .zst, .parquet)"
-            raise _damaged("FT-D017", place, f"a {name} file where text was expected", remedy)
+            remedy = (
+                "extract it, or give it the suffix of its type (.gz, .zst, .parquet)"
+            )
+            raise _damaged(
+                "FT-D017", place, f"a {name} file where text was expected", remedy
+            )
     for mark, name in _BINARIES.items():
         if head.startswith(mark):
-            raise _damaged("FT-D016", place, f"a binary file ({name})", "leave it out of the source")
+            raise _damaged(
+                "FT-D016",
+                place,
+                f"a binary file ({name})",
+                "leave it out of the source",
+            )
 
 
 def _gunzip(chunks: Iterator[bytes], place: str, limits: ReadLimits) -> Iterator[bytes]:
@@ -110,14 +150,24 @@ def _gunzip(chunks: Iterator[bytes], place: str, limits: ReadLimits) -> Iterator
             try:
                 out = member.decompress(pending, CHUNK_BYTES)
             except zlib.error as error:
-                raise _damaged("FT-D061", place, f"damaged gzip data ({error})", "fetch the file again") from error
+                raise _damaged(
+                    "FT-D061",
+                    place,
+                    f"damaged gzip data ({error})",
+                    "fetch the file again",
+                ) from error
             bounds.admit(out)
             pending = member.unused_data if member.eof else member.unconsumed_tail
             if out:
                 yield out
     while not member.eof:
         if not (out := member.flush(CHUNK_BYTES)):
-            raise _damaged("FT-D061", place, "the gzip data ends too early", "fetch the whole file again")
+            raise _damaged(
+                "FT-D061",
+                place,
+                "the gzip data ends too early",
+                "fetch the whole file again",
+            )
         bounds.admit(out)
         yield out
 
@@ -126,12 +176,16 @@ def _unzstd(chunks: Iterator[bytes], place: str, limits: ReadLimits) -> Iterator
     import pyarrow as pa
 
     bounds = _Bounds(place, limits)
-    stream = pa.CompressedInputStream(pa.PythonFile(_ChunkFile(chunks, bounds), mode="r"), "zstd")
+    stream = pa.CompressedInputStream(
+        pa.PythonFile(_ChunkFile(chunks, bounds), mode="r"), "zstd"
+    )
     while True:
         try:
             out = bytes(stream.read(CHUNK_BYTES))
         except OSError as error:
-            raise _damaged("FT-D061", place, f"damaged zstd data ({error})", "fetch the file again") from error
+            raise _damaged(
+                "FT-D061", place, f"damaged zstd data ({error})", "fetch the file again"
+            ) from error
         if not out:
             return
         bounds.admit(out)
@@ -156,7 +210,9 @@ class _Bounds:
             finding = f"expands to more than {self._limits.expanded_bytes:,} bytes"
         else:
             return
-        raise _damaged("FT-D060", self._place, finding, "decompress it yourself if you trust it")
+        raise _damaged(
+            "FT-D060", self._place, finding, "decompress it yourself if you trust it"
+        )
 
 
 class _ChunkFile:

@@ -20,7 +20,9 @@ _RARE_E2 = re.compile(
 _ZERO_WIDTH = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _DROPPED_CONTROL = re.compile("[\x01-\x08\x0e-\x1f\x7f]")
-_SECRET = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b(?<!EXAMPLE)")
+_SECRET = re.compile(
+    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b(?<!EXAMPLE)"
+)
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,21 @@ class TextRules:
             return True
         if any(start[:1] in data and start in data for start in self._token_starts):
             return True
-        if self._reject_secrets and (b"-----BEGIN" in data or b"AKIA" in data or b"ASIA" in data):
+        if self._reject_secrets and (
+            b"-----BEGIN" in data or b"AKIA" in data or b"ASIA" in data
+        ):
             return True
         return not data.isascii() and _unusual_unicode(data)
 
     def clean(self, text: str, count: Callable[[str, int], None]) -> str | TextProblem:
         """The text to learn from, or why it is refused; each kind of change is counted by its notice code."""
         if "\x00" in text:
-            return _problem("D014", text.index("\x00"), "NUL byte in text", "remove it; is this a binary file?")
+            return _problem(
+                "D014",
+                text.index("\x00"),
+                "NUL byte in text",
+                "remove it; is this a binary file?",
+            )
         cleaned = _without_controls(text, count)
         # Before and after: dropping a control character can join the two halves of a token.
         return self._forbidden(text) or self._forbidden(cleaned) or cleaned
@@ -64,10 +73,20 @@ class TextRules:
     def _forbidden(self, text: str) -> TextProblem | None:
         if self._tokens and (found := self._tokens.search(text)):
             message = f"control token {found.group()} inside text"
-            return _problem("D020", found.start(), message, "remove it, or let the tokenizer escape it")
+            return _problem(
+                "D020",
+                found.start(),
+                message,
+                "remove it, or let the tokenizer escape it",
+            )
         if self._reject_secrets and (found := _SECRET.search(text)):
             # The secret itself is never shown.
-            return _problem("D092", found.start(), "private key or access key in text", "remove it and revoke it")
+            return _problem(
+                "D092",
+                found.start(),
+                "private key or access key in text",
+                "remove it and revoke it",
+            )
         return None
 
 
@@ -105,5 +124,3 @@ def _without_controls(text: str, count: Callable[[str, int], None]) -> str:
 
 def _problem(code: str, offset: int, message: str, remedy: str) -> TextProblem:
     return TextProblem(f"FT-{code}", offset, message, remedy)
-
-

@@ -35,8 +35,12 @@ class Document:
 
     def __post_init__(self) -> None:
         if bool(self.messages) == bool(self.text):
-            found = "both messages and text" if self.text else "neither messages nor text"
-            raise ValueError(f"The document at {self.where} has {found}. Give exactly one of them.")
+            found = (
+                "both messages and text" if self.text else "neither messages nor text"
+            )
+            raise ValueError(
+                f"The document at {self.where} has {found}. Give exactly one of them."
+            )
 
     @property
     def characters(self) -> int:
@@ -47,7 +51,10 @@ class Document:
 def normalized_content(document: Document) -> str:
     """The content with case, Unicode form and white space made equal; turns keep their roles."""
     turns = (
-        (f"{message.role}{_FIELD}{_normalized(message.content)}" for message in document.messages)
+        (
+            f"{message.role}{_FIELD}{_normalized(message.content)}"
+            for message in document.messages
+        )
         if document.messages
         else (_normalized(document.text),)
     )

@@ -43,37 +43,93 @@ def json_rows(
 
 def _refuse_whole_json(line: str, place: str, number: int) -> None:
     start = line.strip()
-    what = "a JSON array" if start.startswith("[") else "one object over several lines" if start == "{" else ""
+    what = (
+        "a JSON array"
+        if start.startswith("[")
+        else "one object over several lines" if start == "{" else ""
+    )
     if what:
-        convert = "convert it: python -c \"import json, sys; [print(json.dumps(r)) for r in json.load(sys.stdin)]\""
-        remedy = convert if start.startswith("[") else "write one object per line, e.g. with jq -c ."
-        raise BadData([Problem("FT-D044", place, number, 1, f"this is {what}, expected one object per line", remedy)])
+        convert = 'convert it: python -c "import json, sys; [print(json.dumps(r)) for r in json.load(sys.stdin)]"'
+        remedy = (
+            convert
+            if start.startswith("[")
+            else "write one object per line, e.g. with jq -c ."
+        )
+        raise BadData(
+            [
+                Problem(
+                    "FT-D044",
+                    place,
+                    number,
+                    1,
+                    f"this is {what}, expected one object per line",
+                    remedy,
+                )
+            ]
+        )
 
 
 def _row(
-    line: str, place: str, number: int, report: ReadReport, limits: ReadLimits, *, cut_off: bool
+    line: str,
+    place: str,
+    number: int,
+    report: ReadReport,
+    limits: ReadLimits,
+    *,
+    cut_off: bool,
 ) -> dict[str, object] | None:
     try:
         _check_depth(line, limits.json_depth)
         value = _DECODER.decode(line)
         if not isinstance(value, dict):
-            raise _Refused("D048", f"the row is {_json_type(value)}, expected an object", 'write {"text": ...}')
+            raise _Refused(
+                "D048",
+                f"the row is {_json_type(value)}, expected an object",
+                'write {"text": ...}',
+            )
         if len(value) > limits.keys_per_row:
-            raise _Refused("D051", f"{len(value):,} keys, more than {limits.keys_per_row}", "drop unused keys")
+            raise _Refused(
+                "D051",
+                f"{len(value):,} keys, more than {limits.keys_per_row}",
+                "drop unused keys",
+            )
         return value
     except json.JSONDecodeError as error:
         column = len(line[: error.pos].encode()) + 1
-        if cut_off and error.pos >= len(line.rstrip()) or cut_off and "Unterminated string" in error.msg:
-            message, remedy = "the last row is truncated (no final newline)", "fetch the whole file again"
-            report.reject_line(Problem("FT-D013", place, number, column, message, remedy))
+        if (
+            cut_off
+            and error.pos >= len(line.rstrip())
+            or cut_off
+            and "Unterminated string" in error.msg
+        ):
+            message, remedy = (
+                "the last row is truncated (no final newline)",
+                "fetch the whole file again",
+            )
+            report.reject_line(
+                Problem("FT-D013", place, number, column, message, remedy)
+            )
         else:
             message, remedy = _explained(error, line)
-            report.reject_line(Problem("FT-D040", place, number, column, message, remedy))
+            report.reject_line(
+                Problem("FT-D040", place, number, column, message, remedy)
+            )
     except _Refused as error:
-        report.reject_line(Problem(f"FT-{error.code}", place, number, 0, error.message, error.remedy))
+        report.reject_line(
+            Problem(f"FT-{error.code}", place, number, 0, error.message, error.remedy)
+        )
     except ValueError:
         # int() refuses more digits than any number has.
-        report.reject_line(Problem("FT-D040", place, number, 0, "a number with thousands of digits", "fix the row"))
+        report.reject_line(
+            Problem(
+                "FT-D040",
+                place,
+                number,
+                0,
+                "a number with thousands of digits",
+                "fix the row",
+            )
+        )
     return None
 
 
@@ -82,9 +138,15 @@ def _explained(error: json.JSONDecodeError, line: str) -> tuple[str, str]:
     if error.msg.startswith("Extra data"):
         return "two JSON values on one line", "put each object on its own line"
     if error.msg.startswith(("Invalid control", "Unterminated")):
-        return f"malformed JSON: {error.msg.lower()}", "is there an unescaped newline in a string? write \\n"
+        return (
+            f"malformed JSON: {error.msg.lower()}",
+            "is there an unescaped newline in a string? write \\n",
+        )
     if at == "'":
-        return "malformed JSON: single quotes", "is this a Python repr? write it with json.dumps"
+        return (
+            "malformed JSON: single quotes",
+            "is this a Python repr? write it with json.dumps",
+        )
     if at in ("}", "]") and before.endswith(","):
         return "malformed JSON: trailing comma", "remove the comma"
     return f"malformed JSON: {error.msg.lower()}", "write the row with a JSON library"
@@ -105,7 +167,11 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(row) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Refused("D045", f"the key {shown(repr(twice), 40)} is there twice", "keep one of them")
+        raise _Refused(
+            "D045",
+            f"the key {shown(repr(twice), 40)} is there twice",
+            "keep one of them",
+        )
     return row
 
 

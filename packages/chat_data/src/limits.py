@@ -19,6 +19,9 @@ class ReadLimits:
     objects: int = 100_000
 
 
+DEFAULT_PASSAGE_CHARACTERS = 2_000
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """Everything that decides which documents come out of the same bytes.
@@ -31,7 +34,8 @@ class ReadOptions:
         escape_control_tokens: keep such strings as plain text (the tokenizer splits them) instead of D020.
         reject_secrets: refuse private keys and cloud access keys (D092).
         merge_turns: join consecutive turns of one role with an empty line instead of D053.
-        passage_characters: plain text is cut into documents of at most this length, at empty lines if it can be.
+        passage_characters: plain text is cut into documents of at most this length, at empty lines if it can be;
+            None means three times max_tokens, which fits a row of English.
     """
 
     format: str = "auto"
@@ -41,5 +45,5 @@ class ReadOptions:
     escape_control_tokens: bool = False
     reject_secrets: bool = True
     merge_turns: bool = False
-    passage_characters: int = 2_000
+    passage_characters: int | None = None
     limits: ReadLimits = field(default_factory=ReadLimits)

@@ -12,7 +12,9 @@ from packages.chat_data.src.text_blocks import TextBlock
 _EMPTY_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
-def passages(blocks: Iterator[TextBlock], key: str, max_characters: int) -> Iterator[Document]:
+def passages(
+    blocks: Iterator[TextBlock], key: str, max_characters: int
+) -> Iterator[Document]:
     """Documents of at most `max_characters`, unless one single line is longer.
 
     A cut falls on the last empty line of the second half, else on the last line end, of what would still fit.
@@ -58,4 +60,6 @@ def _document(text: str, start: int, end: int, key: str, line: int) -> Document 
     body = _EMPTY_LINES.sub("", piece)
     if not body:
         return None
-    return Document((), body, f"{key}:{line + piece.count(chr(10), 0, len(piece) - len(body))}")
+    return Document(
+        (), body, f"{key}:{line + piece.count(chr(10), 0, len(piece) - len(body))}"
+    )

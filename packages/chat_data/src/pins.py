@@ -48,7 +48,9 @@ class PinnedSource:
         """Hash over the sorted (key, sha256) pairs: equal for equal data, wherever it lies."""
         digest = hashlib.sha256()
         for found in sorted(self.objects, key=lambda one: one.key):
-            digest.update(f"{found.key}\0{found.sha256}\n".encode("utf-8", "surrogatepass"))
+            digest.update(
+                f"{found.key}\0{found.sha256}\n".encode("utf-8", "surrogatepass")
+            )
         return digest.hexdigest()
 
     @property
@@ -74,13 +76,17 @@ def choose_keys(keys: list[str]) -> tuple[list[str], str]:
 
     Hidden files never count. Where there are tables (JSONL, CSV, Parquet), text beside them is documentation.
     """
-    visible = [key for key in keys if not any(part.startswith(".") for part in key.split("/"))]
+    visible = [
+        key for key in keys if not any(part.startswith(".") for part in key.split("/"))
+    ]
     known = sorted(key for key in visible if file_type(key)[0])
     tables = [key for key in known if file_type(key)[0] != "text"]
     chosen = tables or known
     notes = []
     if len(known) > len(chosen):
-        notes.append(f"{len(known) - len(chosen)} text files beside the tables left out")
+        notes.append(
+            f"{len(known) - len(chosen)} text files beside the tables left out"
+        )
     if len(visible) > len(known):
         notes.append(f"{len(visible) - len(known)} files of other types left out")
     return chosen, "; ".join(notes)

@@ -46,7 +46,9 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        position = "".join(f":{number}" for number in (self.line, self.column) if number)
+        position = "".join(
+            f":{number}" for number in (self.line, self.column) if number
+        )
         return f"{self.code} {shown(self.place)}{position}  {self.message} -> {self.remedy}"
 
 

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Iterator
-from itertools import chain
 
 from packages.chat_data.src.byte_chunks import expanded, verified
 from packages.chat_data.src.clean_text import TextProblem, TextRules
 from packages.chat_data.src.document import Document, Message
 from packages.chat_data.src.json_rows import json_rows
-from packages.chat_data.src.limits import ReadOptions
+from packages.chat_data.src.limits import DEFAULT_PASSAGE_CHARACTERS, ReadOptions
 from packages.chat_data.src.passages import passages
 from packages.chat_data.src.pins import PinnedObject, PinnedSource, file_type
 from packages.chat_data.src.problems import BadData, Problem, ReadReport
@@ -29,7 +28,9 @@ log = logging.getLogger(__name__)
 
 
 def read_documents(
-    source: PinnedSource, options: ReadOptions | None = None, report: ReadReport | None = None
+    source: PinnedSource,
+    options: ReadOptions | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[Document]:
     """The documents of a source in a fixed order, in flat memory.
 
@@ -54,10 +55,14 @@ def read_documents(
 class _SourceReader:
     """One pass over the objects of a source; knows which row format was decided on."""
 
-    def __init__(self, source: PinnedSource, options: ReadOptions, report: ReadReport) -> None:
+    def __init__(
+        self, source: PinnedSource, options: ReadOptions, report: ReadReport
+    ) -> None:
         self._source, self._options, self._report = source, options, report
         self._rules = TextRules(options)
-        self._format = None if options.format == "auto" else named_format(options.format)
+        self._format = (
+            None if options.format == "auto" else named_format(options.format)
+        )
         self._other_formats: list[Problem] = []
         self._empty: list[Problem] = []
 
@@ -79,17 +84,29 @@ class _SourceReader:
             if self._report.full:
                 return
             if self._report.lines - self._report.blank == before:
-                code, what = ("FT-D002", "no text after trimming") if pinned.size_bytes else ("FT-D001", "empty file")
-                self._empty.append(Problem(code, place, 0, 0, what, "put text into it, or leave it out"))
+                code, what = (
+                    ("FT-D002", "no text after trimming")
+                    if pinned.size_bytes
+                    else ("FT-D001", "empty file")
+                )
+                self._empty.append(
+                    Problem(
+                        code, place, 0, 0, what, "put text into it, or leave it out"
+                    )
+                )
 
     def finish(self) -> None:
         report = self._report
         if self._other_formats:
-            counts = ", ".join(f"{name} {count:,}" for name, count in report.formats.most_common())
+            counts = ", ".join(
+                f"{name} {count:,}" for name, count in report.formats.most_common()
+            )
             first = self._other_formats[0]
             message = f"rows of different formats: {counts}; this is the first {first.message} row"
             remedy = "keep one format, or set data.format"
-            report.problems.insert(0, Problem("FT-D050", first.place, first.line, 0, message, remedy))
+            report.problems.insert(
+                0, Problem("FT-D050", first.place, first.line, 0, message, remedy)
+            )
         if self._empty:
             report.notices["N111"] += len(self._empty)
             if not report.documents and not report.rejected:
@@ -106,32 +123,46 @@ class _SourceReader:
         if kind == "parquet":
             from packages.chat_data.src.table_rows import parquet_rows
 
-            yield from self._row_documents(parquet_rows(chunks, place, self._report, limits), pinned.key, place)
+            yield from self._row_documents(
+                parquet_rows(chunks, place, self._report, limits), pinned.key, place
+            )
             return
         rules = self._rules if kind == "text" else None
         blocks = text_blocks(chunks, place, self._report, limits.line_bytes, rules)
         if kind == "text":
             self._explain("text", f"{pinned.key} is a plain-text file")
-            yield from passages(blocks, pinned.key, self._options.passage_characters)
+            longest = self._options.passage_characters or DEFAULT_PASSAGE_CHARACTERS
+            yield from passages(blocks, pinned.key, longest)
             return
         if kind in ("csv", "tsv"):
             from packages.chat_data.src.table_rows import csv_rows
 
-            rows = csv_rows(blocks, place, self._report, limits, "\t" if kind == "tsv" else ",")
+            rows = csv_rows(
+                blocks, place, self._report, limits, "\t" if kind == "tsv" else ","
+            )
         else:
             rows = json_rows(blocks, place, self._report, limits)
         yield from self._row_documents(rows, pinned.key, place)
 
-    def _row_documents(self, rows: Iterator[tuple[int, Row]], key: str, place: str) -> Iterator[Document]:
+    def _row_documents(
+        self, rows: Iterator[tuple[int, Row]], key: str, place: str
+    ) -> Iterator[Document]:
         for number, row in rows:
             try:
                 row_format = self._format_of(row, place, number)
                 if row_format is None:
                     continue
-                document = row_document(row, row_format, f"{key}:{number}", merge_turns=self._options.merge_turns)
+                document = row_document(
+                    row,
+                    row_format,
+                    f"{key}:{number}",
+                    merge_turns=self._options.merge_turns,
+                )
                 document = self._clean(document)
             except RowProblem as error:
-                problem = Problem(error.code, place, number, 0, error.message, error.remedy)
+                problem = Problem(
+                    error.code, place, number, 0, error.message, error.remedy
+                )
                 self._report.reject_line(problem)
                 if self._report.full:
                     return
@@ -139,7 +170,18 @@ class _SourceReader:
             self._report.notices["N110"] += ignored_keys(row, row_format)
             yield document
             if self._report.lines > self._options.limits.rows:
-                raise BadData([Problem("FT-D073", place, number, 0, "more rows than allowed", "split the source")])
+                raise BadData(
+                    [
+                        Problem(
+                            "FT-D073",
+                            place,
+                            number,
+                            0,
+                            "more rows than allowed",
+                            "split the source",
+                        )
+                    ]
+                )
 
     def _format_of(self, row: Row, place: str, number: int) -> RowFormat | None:
         """The format to read this row in; None if it has another one, which is then counted."""
@@ -164,7 +206,10 @@ class _SourceReader:
     def _clean(self, document: Document) -> Document:
         if document.text:
             return Document((), self._clean_value(document.text), document.where)
-        turns = tuple(Message(turn.role, self._clean_value(turn.content)) for turn in document.messages)
+        turns = tuple(
+            Message(turn.role, self._clean_value(turn.content))
+            for turn in document.messages
+        )
         return Document(turns, "", document.where)
 
     def _clean_value(self, text: str) -> str:
@@ -172,26 +217,19 @@ class _SourceReader:
             data = text.encode()
         except UnicodeEncodeError as error:
             message = f"half of a surrogate pair (\\u{ord(text[error.start]):04x}) in a string"
-            raise RowProblem("D047", message, "write both halves, or the character itself") from error
+            raise RowProblem(
+                "D047", message, "write both halves, or the character itself"
+            ) from error
         if not self._rules.needs_cleaning(data):
             return text
         cleaned = self._rules.clean(text, self._report.count_notice)
         if isinstance(cleaned, TextProblem):
-            raise RowProblem(cleaned.code.removeprefix("FT-"), cleaned.message, cleaned.remedy)
+            raise RowProblem(
+                cleaned.code.removeprefix("FT-"), cleaned.message, cleaned.remedy
+            )
         return cleaned
 
     def _explain(self, name: str, reason: str) -> None:
         if not self._report.format_reason:
             self._report.format_reason = f"read as {name}: {reason}"
             log.info("data %s", self._report.format_reason)
-
-
-def problems_of(source: PinnedSource, options: ReadOptions | None = None) -> ReadReport:
-    """The report of a whole pass that keeps no document; never raises for bad data."""
-    report = ReadReport()
-    try:
-        for _ in chain(read_documents(source, options, report)):
-            pass
-    except BadData as error:
-        report.problems[:] = error.problems
-    return report

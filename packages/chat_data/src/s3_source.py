@@ -10,7 +10,12 @@ from packages.chat_data.src.byte_chunks import CHUNK_BYTES
 from packages.chat_data.src.limits import ReadLimits
 from packages.chat_data.src.pins import PinnedObject, PinnedSource, choose_keys
 from packages.chat_data.src.problems import BadData, Problem, shown
-from packages.cloud.src.exit_codes import EX_NOINPUT, EX_UNAVAILABLE, EX_USAGE, UserError
+from packages.cloud.src.exit_codes import (
+    EX_NOINPUT,
+    EX_UNAVAILABLE,
+    EX_USAGE,
+    UserError,
+)
 from packages.cloud.src.s3_errors import explained
 
 TRIES = 3
@@ -43,7 +48,18 @@ def pin_s3(uri: str, limits: ReadLimits, client: Any = None) -> PinnedSource:
         size, etag, storage = listed[key]
         place = f"s3://{bucket}/{prefix}{key}"
         if storage in _ARCHIVED:
-            raise BadData([Problem("FT-D083", place, 0, 0, f"archived in {storage}", "restore the object first")])
+            raise BadData(
+                [
+                    Problem(
+                        "FT-D083",
+                        place,
+                        0,
+                        0,
+                        f"archived in {storage}",
+                        "restore the object first",
+                    )
+                ]
+            )
         if size > limits.file_bytes:
             message = f"the object has {size:,} bytes, more than {limits.file_bytes:,}"
             raise BadData([Problem("FT-D072", place, 0, 0, message, "split it")])
@@ -51,10 +67,14 @@ def pin_s3(uri: str, limits: ReadLimits, client: Any = None) -> PinnedSource:
         for chunk in _ranged(client, bucket, prefix + key, etag, size):
             digest.update(chunk)
         pinned.append(PinnedObject(key, size, digest.hexdigest(), etag))
-    return PinnedSource(uri, "s3", "", tuple(pinned), note, root=f"s3://{bucket}/{prefix}")
+    return PinnedSource(
+        uri, "s3", "", tuple(pinned), note, root=f"s3://{bucket}/{prefix}"
+    )
 
 
-def s3_chunks(source: PinnedSource, pinned: PinnedObject, client: Any = None) -> Iterator[bytes]:
+def s3_chunks(
+    source: PinnedSource, pinned: PinnedObject, client: Any = None
+) -> Iterator[bytes]:
     """The bytes of one pinned object, in pieces, all of the pinned version.
 
     Raises:
@@ -62,14 +82,23 @@ def s3_chunks(source: PinnedSource, pinned: PinnedObject, client: Any = None) ->
         UserError: as `pin_s3`.
     """
     bucket, prefix = _address(source.root)
-    return _ranged(client or _client(), bucket, prefix + pinned.key, pinned.etag, pinned.size_bytes)
+    return _ranged(
+        client or _client(), bucket, prefix + pinned.key, pinned.etag, pinned.size_bytes
+    )
 
 
-def _ranged(client: Any, bucket: str, key: str, etag: str, size: int) -> Iterator[bytes]:
+def _ranged(
+    client: Any, bucket: str, key: str, etag: str, size: int
+) -> Iterator[bytes]:
     position, failures = 0, 0
     while position < size:
         try:
-            answer = client.get_object(Bucket=bucket, Key=key, IfMatch=etag, Range=f"bytes={position}-{size - 1}")
+            answer = client.get_object(
+                Bucket=bucket,
+                Key=key,
+                IfMatch=etag,
+                Range=f"bytes={position}-{size - 1}",
+            )
             for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
                 position += len(chunk)
                 yield chunk
@@ -79,13 +108,18 @@ def _ranged(client: Any, bucket: str, key: str, etag: str, size: int) -> Iterato
             # A body that breaks off: go on at the next byte, still of the same version.
             failures += 1
             if failures == TRIES:
-                raise explained(error, "GetObject", bucket, key, client.meta.endpoint_url) from error
+                raise explained(
+                    error, "GetObject", bucket, key, client.meta.endpoint_url
+                ) from error
             continue
         if position < size:
             failures += 1
             if failures == TRIES:
                 place = f"s3://{bucket}/{key}"
-                raise UserError(f"{place} broke off {TRIES} times at byte {position:,}. Try again.", EX_UNAVAILABLE)
+                raise UserError(
+                    f"{place} broke off {TRIES} times at byte {position:,}. Try again.",
+                    EX_UNAVAILABLE,
+                )
 
 
 def _refused(error: ClientError, client: Any, bucket: str, key: str) -> UserError:
@@ -93,28 +127,60 @@ def _refused(error: ClientError, client: Any, bucket: str, key: str) -> UserErro
     place = f"s3://{bucket}/{key}"
     if code in ("PreconditionFailed", "412", "InvalidRange"):
         message = "the object was replaced since the run pinned it"
-        return BadData([Problem("FT-D080", place, 0, 0, message, "start a new run on the new object")])
+        return BadData(
+            [
+                Problem(
+                    "FT-D080", place, 0, 0, message, "start a new run on the new object"
+                )
+            ]
+        )
     if code in ("NoSuchKey", "404"):
         message = "the object was deleted since the run pinned it"
-        return BadData([Problem("FT-D081", place, 0, 0, message, "restore it, or start a new run")])
+        return BadData(
+            [Problem("FT-D081", place, 0, 0, message, "restore it, or start a new run")]
+        )
     if code == "InvalidObjectState":
-        return BadData([Problem("FT-D083", place, 0, 0, "the object is archived", "restore the object first")])
+        return BadData(
+            [
+                Problem(
+                    "FT-D083",
+                    place,
+                    0,
+                    0,
+                    "the object is archived",
+                    "restore the object first",
+                )
+            ]
+        )
     return explained(error, "GetObject", bucket, key, client.meta.endpoint_url)
 
 
-def _listed(client: Any, bucket: str, prefix: str, limits: ReadLimits) -> dict[str, tuple[int, str, str]]:
+def _listed(
+    client: Any, bucket: str, prefix: str, limits: ReadLimits
+) -> dict[str, tuple[int, str, str]]:
     found: dict[str, tuple[int, str, str]] = {}
     try:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix
+        ):
             for item in page.get("Contents", ()):
                 # A key that ends with "/" is a folder that some console made: it holds nothing.
                 if not item["Key"].endswith("/"):
                     storage = item.get("StorageClass", "STANDARD")
-                    found[item["Key"][len(prefix) :]] = (item["Size"], item["ETag"], storage)
+                    found[item["Key"][len(prefix) :]] = (
+                        item["Size"],
+                        item["ETag"],
+                        storage,
+                    )
             if len(found) > limits.objects:
-                raise UserError(f"s3://{bucket}/{prefix} holds more than {limits.objects:,} objects.", EX_NOINPUT)
+                raise UserError(
+                    f"s3://{bucket}/{prefix} holds more than {limits.objects:,} objects.",
+                    EX_NOINPUT,
+                )
     except (ClientError, BotoCoreError) as error:
-        raise explained(error, "ListObjectsV2", bucket, "", client.meta.endpoint_url) from error
+        raise explained(
+            error, "ListObjectsV2", bucket, "", client.meta.endpoint_url
+        ) from error
     return found
 
 
@@ -122,7 +188,9 @@ def _address(uri: str) -> tuple[str, str]:
     # Not urlsplit: "#" and "?" are ordinary letters of a key.
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if not bucket:
-        raise UserError(f"{shown(uri)} names no bucket. Write s3://bucket/prefix.", EX_USAGE)
+        raise UserError(
+            f"{shown(uri)} names no bucket. Write s3://bucket/prefix.", EX_USAGE
+        )
     return bucket, prefix
 
 
@@ -130,4 +198,6 @@ def _client() -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": TRIES}))
+    return boto3.client(
+        "s3", config=Config(retries={"mode": "standard", "max_attempts": TRIES})
+    )

@@ -9,14 +9,25 @@ from pathlib import Path
 from packages.chat_data.src.document import document_key
 from packages.chat_data.src.limits import ReadLimits
 from packages.chat_data.src.local_source import local_chunks, pin_local
-from packages.chat_data.src.pins import TABLE_SUFFIXES, TEXT_SUFFIXES, PinnedObject, PinnedSource
+from packages.chat_data.src.pins import (
+    TABLE_SUFFIXES,
+    TEXT_SUFFIXES,
+    PinnedObject,
+    PinnedSource,
+)
 from packages.chat_data.src.problems import shown
 from packages.cloud.src.exit_codes import EX_USAGE, UserError
 
 STARTER_URI = "starter://python-docs"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?:@[\w./-]+)?")
 
-__all__ = ["PinnedObject", "PinnedSource", "object_chunks", "object_place", "pin_source"]
+__all__ = [
+    "PinnedObject",
+    "PinnedSource",
+    "object_chunks",
+    "object_place",
+    "pin_source",
+]
 
 
 def pin_source(uri: str, limits: ReadLimits | None = None) -> PinnedSource:
@@ -31,7 +42,10 @@ def pin_source(uri: str, limits: ReadLimits | None = None) -> PinnedSource:
     """
     limits = limits or ReadLimits()
     if not uri.strip():
-        raise UserError(f"data.source is empty. Use {STARTER_URI}, a path, s3://bucket/prefix or a hub id.", EX_USAGE)
+        raise UserError(
+            f"data.source is empty. Use {STARTER_URI}, a path, s3://bucket/prefix or a hub id.",
+            EX_USAGE,
+        )
     if uri.startswith("starter://"):
         return _pin_starter(uri)
     if uri.startswith("s3://"):
@@ -82,7 +96,10 @@ def _pin_starter(uri: str) -> PinnedSource:
     from packages.chat_data.src.starter_corpus import starter_documents
 
     if uri != STARTER_URI:
-        raise UserError(f"data.source is {shown(uri)}. The only starter corpus is {STARTER_URI}.", EX_USAGE)
+        raise UserError(
+            f"data.source is {shown(uri)}. The only starter corpus is {STARTER_URI}.",
+            EX_USAGE,
+        )
     digest, size = hashlib.sha256(), 0
     for document in starter_documents():
         digest.update(bytes.fromhex(document_key(document)))

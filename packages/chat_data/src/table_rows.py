@@ -16,7 +16,11 @@ ROWS_PER_BATCH = 1_024
 
 
 def csv_rows(
-    blocks: Iterator[TextBlock], place: str, report: ReadReport, limits: ReadLimits, delimiter: str
+    blocks: Iterator[TextBlock],
+    place: str,
+    report: ReadReport,
+    limits: ReadLimits,
+    delimiter: str,
 ) -> Iterator[tuple[int, dict[str, object]]]:
     """(line of the row's end, row). The first row names the columns.
 
@@ -37,17 +41,46 @@ def csv_rows(
             if not header:
                 header = [name.strip() for name in values]
                 if len(set(header)) < len(header):
-                    raise BadData([Problem("FT-D045", place, 1, 0, "two columns share a name", "rename one")])
+                    raise BadData(
+                        [
+                            Problem(
+                                "FT-D045",
+                                place,
+                                1,
+                                0,
+                                "two columns share a name",
+                                "rename one",
+                            )
+                        ]
+                    )
                 report.lines -= 1
                 continue
             if len(values) != len(header):
                 message = f"{len(values)} fields, but the header has {len(header)}"
-                report.reject_line(Problem("FT-D040", place, reader.line_num, 0, message, "quote fields with commas"))
+                report.reject_line(
+                    Problem(
+                        "FT-D040",
+                        place,
+                        reader.line_num,
+                        0,
+                        message,
+                        "quote fields with commas",
+                    )
+                )
                 continue
             yield reader.line_num, dict(zip(header, values, strict=True))
     except csv.Error as error:
         message = f"malformed CSV: {error}"
-        report.reject_file(Problem("FT-D040", place, reader.line_num, 0, message, "quote the field, double its quotes"))
+        report.reject_file(
+            Problem(
+                "FT-D040",
+                place,
+                reader.line_num,
+                0,
+                message,
+                "quote the field, double its quotes",
+            )
+        )
 
 
 def parquet_rows(
@@ -67,10 +100,14 @@ def parquet_rows(
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0][:120]
             message = f"damaged Parquet file ({reason})"
-            raise BadData([Problem("FT-D064", place, 0, 0, message, "fetch the file again")]) from error
+            raise BadData(
+                [Problem("FT-D064", place, 0, 0, message, "fetch the file again")]
+            ) from error
 
 
-def _parquet_batches(file: IO[bytes], report: ReadReport) -> Iterator[tuple[int, dict[str, object]]]:
+def _parquet_batches(
+    file: IO[bytes], report: ReadReport
+) -> Iterator[tuple[int, dict[str, object]]]:
     number = 0
     for batch in pq.ParquetFile(file).iter_batches(ROWS_PER_BATCH):
         for row in batch.to_pylist():

@@ -45,7 +45,11 @@ def line_blocks(chunks: Iterator[bytes], max_line_bytes: int) -> Iterator[bytes]
 
 
 def text_blocks(
-    chunks: Iterator[bytes], place: str, report: ReadReport, max_line_bytes: int, rules: TextRules | None
+    chunks: Iterator[bytes],
+    place: str,
+    report: ReadReport,
+    max_line_bytes: int,
+    rules: TextRules | None,
 ) -> Iterator[TextBlock]:
     """Blocks of strict UTF-8 lines; everything else is counted or refused in the report.
 
@@ -81,7 +85,11 @@ def text_blocks(
 
 
 def _decoded(data: bytes, max_line_bytes: int, rules: TextRules | None) -> str | None:
-    if b"\x00" in data or _has_long_line(data, max_line_bytes) or (rules and rules.needs_cleaning(data)):
+    if (
+        b"\x00" in data
+        or _has_long_line(data, max_line_bytes)
+        or (rules and rules.needs_cleaning(data))
+    ):
         return None
     try:
         return data.decode()
@@ -90,7 +98,12 @@ def _decoded(data: bytes, max_line_bytes: int, rules: TextRules | None) -> str |
 
 
 def _line_by_line(
-    data: bytes, place: str, first_line: int, report: ReadReport, max_line_bytes: int, rules: TextRules | None
+    data: bytes,
+    place: str,
+    first_line: int,
+    report: ReadReport,
+    max_line_bytes: int,
+    rules: TextRules | None,
 ) -> str:
     lines = data.split(b"\n")
     is_open = bool(lines[-1])
@@ -99,19 +112,31 @@ def _line_by_line(
     kept = []
     for number, raw in enumerate(lines, start=first_line):
         last = is_open and number == first_line + len(lines) - 1
-        kept.append(_clean_line(raw, place, number, report, max_line_bytes, rules, last))
+        kept.append(
+            _clean_line(raw, place, number, report, max_line_bytes, rules, last)
+        )
     return "\n".join(kept) + ("" if is_open else "\n")
 
 
 def _clean_line(
-    raw: bytes, place: str, line: int, report: ReadReport, max_line_bytes: int, rules: TextRules | None, last: bool
+    raw: bytes,
+    place: str,
+    line: int,
+    report: ReadReport,
+    max_line_bytes: int,
+    rules: TextRules | None,
+    last: bool,
 ) -> str:
     if not raw.strip(_BLANK_BYTES):
         report.blank += 1
         return ""
     if len(raw) > max_line_bytes:
         message = f"line longer than {max_line_bytes:,} bytes"
-        report.reject_line(Problem("FT-D015", place, line, 0, message, "split it into lines or paragraphs"))
+        report.reject_line(
+            Problem(
+                "FT-D015", place, line, 0, message, "split it into lines or paragraphs"
+            )
+        )
         return ""
     try:
         text = raw.decode()
@@ -119,34 +144,65 @@ def _clean_line(
         report.reject_line(_invalid_utf8(error, place, line, last))
         return ""
     if "\x00" in text and rules is None:
-        report.reject_line(Problem("FT-D014", place, line, raw.index(b"\x00") + 1, "NUL byte", "is this a binary file?"))
+        report.reject_line(
+            Problem(
+                "FT-D014",
+                place,
+                line,
+                raw.index(b"\x00") + 1,
+                "NUL byte",
+                "is this a binary file?",
+            )
+        )
         return ""
     if rules is None or not rules.needs_cleaning(raw):
         return text
     cleaned = rules.clean(text, report.count_notice)
     if isinstance(cleaned, TextProblem):
         column = len(text[: cleaned.offset].encode()) + 1
-        report.reject_line(Problem(cleaned.code, place, line, column, cleaned.message, cleaned.remedy))
+        report.reject_line(
+            Problem(cleaned.code, place, line, column, cleaned.message, cleaned.remedy)
+        )
         return ""
     return cleaned
 
 
-def _invalid_utf8(error: UnicodeDecodeError, place: str, line: int, last: bool) -> Problem:
+def _invalid_utf8(
+    error: UnicodeDecodeError, place: str, line: int, last: bool
+) -> Problem:
     raw, column = error.object, error.start + 1
     byte = raw[error.start]
     if last and error.reason == "unexpected end of data":
         return Problem(
-            "FT-D013", place, line, column, "the file ends inside a character: cut off?", "fetch the whole file again"
+            "FT-D013",
+            place,
+            line,
+            column,
+            "the file ends inside a character: cut off?",
+            "fetch the whole file again",
         )
     if byte in (0xC0, 0xC1):
         guess = "an overlong form that no correct program writes"
     elif byte == 0xED:
         guess = "half of a surrogate pair (CESU-8)"
     else:
-        guess = "looks like windows-1252" if 0x80 <= byte < 0xA0 else "looks like latin-1"
+        guess = (
+            "looks like windows-1252" if 0x80 <= byte < 0xA0 else "looks like latin-1"
+        )
     encoding = "windows-1252" if "1252" in guess else "latin1"
-    remedy = f"iconv -f {encoding} -t utf-8" if "like" in guess else "export the file again as UTF-8"
-    return Problem("FT-D012", place, line, column, f"invalid UTF-8 (byte 0x{byte:02X}); {guess}", remedy)
+    remedy = (
+        f"iconv -f {encoding} -t utf-8"
+        if "like" in guess
+        else "export the file again as UTF-8"
+    )
+    return Problem(
+        "FT-D012",
+        place,
+        line,
+        column,
+        f"invalid UTF-8 (byte 0x{byte:02X}); {guess}",
+        remedy,
+    )
 
 
 def _with_newlines(data: bytes, report: ReadReport) -> bytes:
@@ -162,7 +218,9 @@ def _with_newlines(data: bytes, report: ReadReport) -> bytes:
 def _count_blank(data: bytes) -> int:
     bare = np.frombuffer(data.translate(None, _BLANK_BYTES), np.uint8)
     ends = bare == 0x0A
-    blank = int(np.count_nonzero(ends[1:] & ends[:-1])) + int(bool(ends.size and ends[0]))
+    blank = int(np.count_nonzero(ends[1:] & ends[:-1])) + int(
+        bool(ends.size and ends[0])
+    )
     # An open last line of nothing but white space.
     return blank + int(not data.endswith(b"\n") and (not bare.size or bool(ends[-1])))
 

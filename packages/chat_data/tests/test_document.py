@@ -42,10 +42,14 @@ def test_roles_and_turn_borders_are_part_of_the_key():
 
 
 def test_the_origin_is_not_part_of_the_key():
-    assert document_key(Document((), "a", "x:1")) == document_key(Document((), "a", "y:2"))
+    assert document_key(Document((), "a", "x:1")) == document_key(
+        Document((), "a", "y:2")
+    )
 
 
-@pytest.mark.parametrize("messages", [(), (Message("user", "a"),)], ids=["neither", "both"])
+@pytest.mark.parametrize(
+    "messages", [(), (Message("user", "a"),)], ids=["neither", "both"]
+)
 def test_a_document_has_either_messages_or_text(messages):
     with pytest.raises(ValueError, match="rows.jsonl:7"):
         Document(messages, "text" if messages else "", "rows.jsonl:7")
