@@ -30,12 +30,12 @@ class BootstrapInterval:
     @property
     def ratio(self) -> float:
         """Perplexity of the candidate as a multiple of the reference's; below 1 is better."""
-        return math.exp(self.log_ratio)
+        return _exp(self.log_ratio)
 
     @property
     def ratio_interval(self) -> tuple[float, float]:
         """The interval of `ratio`."""
-        return math.exp(self.low), math.exp(self.high)
+        return _exp(self.low), _exp(self.high)
 
 
 def paired_bootstrap(
@@ -50,7 +50,7 @@ def paired_bootstrap(
     """Interval of ln(ppl_candidate / ppl_reference) = sum(candidate - reference) / sum(tokens).
 
     Percentile interval (Efron and Tibshirani 1993, section 13.3) with the levels widened for few
-    documents (Hesterberg 2015, arXiv 1411.5279, section 4.4 "expanded percentile"): without it the
+    documents (the expanded percentile interval of Hesterberg 2015, arXiv 1411.5279): without it the
     interval of n documents is too narrow by sqrt((n - 1) / n) and takes no account of Student's t.
     More than 5,000 documents are first dealt at random into 5,000 blocks that are drawn as wholes
     (random groups: Wolter 2007, chapter 2), which leaves the spread as it is up to 1 %.
@@ -105,6 +105,11 @@ def _dealt_into_blocks(
     padded[: len(shuffled)] = shuffled
     blocks: NDArray[np.complex128] = padded.reshape(-1, MOST_BLOCKS).sum(axis=0)
     return blocks
+
+
+def _exp(log_ratio: float) -> float:
+    """exp, with inf where it is beyond a float."""
+    return math.exp(log_ratio) if log_ratio < math.log(1e300) else math.inf
 
 
 def _expanded_tail(tail: float, documents: int) -> float:
