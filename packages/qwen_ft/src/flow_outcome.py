@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 
 from metaflow import FlowSpec
-from metaflow.cli import main as metaflow_main
-from metaflow.cli import print_metaflow_exception, print_unknown_exception
 from metaflow.exception import MetaflowException
 from metaflow.parameters import flow_context
+from metaflow.util import get_username
 
 from packages.cloud.src.exit_codes import EX_CANTCREAT, EX_NOPERM, UserError
+from packages.qwen_ft.src.terminal_progress import progress_drawn
 
 OUTCOME_VARIABLE = "QWEN_FT_OUTCOME"
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -27,14 +27,17 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 def run_flow(flow_class: type[FlowSpec]) -> None:
     """Run the command line of `flow_class`; ends the process with the exit code."""
-    if not any(os.environ.get(name) for name in ("METAFLOW_USER", "USERNAME", "USER")):
-        os.environ["USER"] = getpass.getuser()  # Metaflow refuses to run for nobody
+    if get_username() is None:  # Metaflow runs neither for nobody nor for root
+        user = getpass.getuser()
+        os.environ["USERNAME"] = user if user != "root" else "root_user"
+    os.environ.setdefault("METAFLOW_PYLINT", "0")  # a linter of flows, and it is not in the lock
     if OUTCOME_VARIABLE in os.environ:
         sys.exit(_run(flow_class))
     with tempfile.TemporaryDirectory(prefix="qwen_ft-") as folder:
         outcome = Path(folder) / "outcome.json"
         os.environ[OUTCOME_VARIABLE] = str(outcome)
-        status = _run(flow_class)
+        with progress_drawn(Path(folder) / "progress.json"):
+            status = _run(flow_class)
         if outcome.exists():
             told = json.loads(outcome.read_text())
             status = told["exit_code"] if status else 0
@@ -58,9 +61,11 @@ def tell_at_the_end(message: str, exit_code: int = 0) -> None:
 
 def _run(flow_class: type[FlowSpec]) -> int:
     """The exit status of one Metaflow command; errors are shown here, not raised."""
+    with flow_context(flow_class):  # the options of a flow are read when its CLI is imported
+        from metaflow import cli
     try:
         with flow_context(flow_class):
-            metaflow_main(flow_class(use_cli=False), handle_exceptions=False)
+            cli.main(flow_class(use_cli=False), handle_exceptions=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except UserError as error:
@@ -82,7 +87,7 @@ def _run(flow_class: type[FlowSpec]) -> int:
         )
         return EX_CANTCREAT
     except MetaflowException as error:
-        print_metaflow_exception(error)
+        cli.print_metaflow_exception(error)
         return 1
     except Exception as error:  # the last frame of the program, as in metaflow.cli.main
         return _show_unexpected(error)
@@ -90,5 +95,7 @@ def _run(flow_class: type[FlowSpec]) -> int:
 
 
 def _show_unexpected(error: Exception) -> int:
+    from metaflow.cli import print_unknown_exception
+
     print_unknown_exception(error)
     return 1

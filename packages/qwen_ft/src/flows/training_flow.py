@@ -7,13 +7,12 @@ local    local       Batch GPU                       local     Batch GPU   local
 from metaflow import Config, FlowSpec, Parameter, batch, card, retry, step
 
 from packages.qwen_ft.src.config import STARTER_CONFIG, read_run_config
-from packages.qwen_ft.src.flow_outcome import report_outcome, run_flow
+from packages.qwen_ft.src.flow_outcome import run_flow
 from packages.qwen_ft.src.flows.compute_target import compute_target
 from packages.qwen_ft.src.flows.import_root import share_import_root_with_steps
 
 
-@report_outcome  # a user's mistake ends as its message and exit code, not a traceback
-@compute_target  # drops @batch where there is no Batch to run on
+@compute_target()  # drops @batch where there is no Batch to run on
 class TrainingFlow(FlowSpec):
     """Raw text to a registered adapter: `run --data FOLDER --base-model MODEL`."""
 
@@ -61,7 +60,8 @@ class TrainingFlow(FlowSpec):
         """Keep the trial with the lowest validation perplexity."""
         from packages.qwen_ft.src.trial import best_trial
 
-        self.adapter, self.compared = best_trial([i.adapter for i in inputs])
+        self.trained = [branch.adapter for branch in inputs]
+        self.adapter = best_trial(self.trained)
         self.merge_artifacts(inputs, include=["config", "base", "source", "tokens"])
         self.next(self.evaluate)
 
@@ -70,11 +70,9 @@ class TrainingFlow(FlowSpec):
     @step
     def evaluate(self):
         """Score the base and the tuned model on the same hold-out tokens."""
-        from packages.qwen_ft.src.evaluate import evaluate_adapter
+        from packages.qwen_ft.src.trial import evaluate_trial
 
-        self.report = evaluate_adapter(
-            self.config, self.base, self.tokens, self.adapter
-        )
+        self.report = evaluate_trial(self.config, self.base, self.tokens, self.adapter)
         self.metrics = self.report.metrics()
         self.next(self.end)
 
@@ -82,9 +80,13 @@ class TrainingFlow(FlowSpec):
     @step
     def end(self):
         """Decide once; register what passed; tag the run last; show all of it."""
-        from packages.qwen_ft.src.publish import conclude
+        from packages.qwen_ft.src.gate import decide
+        from packages.qwen_ft.src.publish import production_report, publish, show_run
 
-        self.verdict, self.registered = conclude(self)
+        champion = production_report(self.config.registry)
+        self.verdict = decide(self.report, self.config.gate, champion)
+        self.registered = publish(self, self.verdict)
+        show_run(self)
 
 
 if __name__ == "__main__":
