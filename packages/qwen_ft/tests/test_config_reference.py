@@ -1,0 +1,38 @@
+"""The committed page about the settings says what the code does."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from packages.qwen_ft.src.config import RunConfig, preset_names, read_run_config
+from packages.qwen_ft.src.config_reference import config_json_schema, config_reference
+from packages.qwen_ft.src.config_schema import keys_at
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"
+
+
+def test_the_committed_page_is_up_to_date() -> None:
+    assert (
+        PAGE.read_text(encoding="utf-8") == config_reference()
+    ), f"{PAGE.name} is stale: write the result of config_reference() to it"
+
+
+def test_every_key_has_a_row_with_its_default_and_a_meaning() -> None:
+    rows = {
+        line.split("`")[1]: line
+        for line in config_reference().splitlines()
+        if "| `" in line
+    }
+    for section, inner in RunConfig().model_dump(mode="json").items():
+        for key in keys_at(RunConfig, (section,)):
+            row = rows[f"{section}.{key}"]
+            assert f"| `{json.dumps(inner[key])}` |" in row
+            assert not row.endswith("|  |")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_the_schema_for_editors_accepts_the_presets(name: str) -> None:
+    # jsonschema is an independent implementation of what pydantic checks.
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(read_run_config(name), config_json_schema())
