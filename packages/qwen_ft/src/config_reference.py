@@ -28,7 +28,7 @@ def config_reference() -> str:
             continue
         rows = [
             (f"{section}.{key}", schema_at(RunConfig, (section, key)))
-            for key in _keys(schema)
+            for key in schema["properties"]
         ]
         parts.append(
             f"## {section}\n\n{schema.get('description', '')}\n\n{_table(rows)}"
