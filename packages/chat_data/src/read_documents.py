@@ -26,6 +26,8 @@ from packages.chat_data.src.text_blocks import text_blocks
 
 log = logging.getLogger(__name__)
 
+MAX_LOST_SHARE = 0.01
+
 
 def read_documents(
     source: PinnedSource,
@@ -74,26 +76,26 @@ class _SourceReader:
             self._report.format_reason = "the starter corpus gives conversations"
             return
         for pinned in self._source.objects:
-            place = object_place(self._source, pinned)
-            before = self._report.lines - self._report.blank
-            try:
-                yield from self._object_documents(pinned, place)
-            except BadData as error:
-                for problem in error.problems:
-                    self._report.reject_file(problem)
+            yield from self._whole_object(pinned)
             if self._report.full:
                 return
-            if self._report.lines - self._report.blank == before:
-                code, what = (
-                    ("FT-D002", "no text after trimming")
-                    if pinned.size_bytes
-                    else ("FT-D001", "empty file")
-                )
-                self._empty.append(
-                    Problem(
-                        code, place, 0, 0, what, "put text into it, or leave it out"
-                    )
-                )
+
+    def _whole_object(self, pinned: PinnedObject) -> Iterator[Document]:
+        report, place = self._report, object_place(self._source, pinned)
+        lines, refused, found = report.accepted, report.rejected, 0
+        try:
+            for document in self._object_documents(pinned, place):
+                found += 1
+                yield document
+        except BadData as error:
+            if file_type(pinned.key)[0] != "text":
+                # Lines behind the place where a file of rows had to be given up were counted, but never read.
+                report.lines -= report.accepted - lines - found
+            for problem in error.problems:
+                report.reject_file(problem)
+        if not found and report.rejected == refused:
+            code, what = ("FT-D002", "no text after trimming") if pinned.size_bytes else ("FT-D001", "empty file")
+            self._empty.append(Problem(code, place, 0, 0, what, "put text into it, or leave it out"))
 
     def finish(self) -> None:
         report = self._report
@@ -107,6 +109,11 @@ class _SourceReader:
             report.problems.insert(
                 0, Problem("FT-D050", first.place, first.line, 0, message, remedy)
             )
+        lost = report.notices["N104"]
+        if lost > MAX_LOST_SHARE * report.characters:
+            message = f"{lost:,} of {report.characters:,} characters are U+FFFD: an earlier program lost them"
+            remedy = "export the data again as UTF-8"
+            report.reject_file(Problem("FT-D018", self._source.uri, 0, 0, message, remedy))
         if self._empty:
             report.notices["N111"] += len(self._empty)
             if not report.documents and not report.rejected:
@@ -220,7 +227,7 @@ class _SourceReader:
             raise RowProblem(
                 "D047", message, "write both halves, or the character itself"
             ) from error
-        if not self._rules.needs_cleaning(data):
+        if not self._rules.needs_cleaning(text, data):
             return text
         cleaned = self._rules.clean(text, self._report.count_notice)
         if isinstance(cleaned, TextProblem):

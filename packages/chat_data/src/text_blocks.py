@@ -84,17 +84,17 @@ def text_blocks(
         line += lines
 
 
-def _decoded(data: bytes, max_line_bytes: int, rules: TextRules | None) -> str | None:
-    if (
-        b"\x00" in data
-        or _has_long_line(data, max_line_bytes)
-        or (rules and rules.needs_cleaning(data))
-    ):
+def _decoded(
+    data: bytes, max_line_bytes: int, rules: TextRules | None
+) -> str | None:
+    """The text of a block with nothing to change or refuse; None sends it through line by line."""
+    if b"\x00" in data or _has_long_line(data, max_line_bytes):
         return None
     try:
-        return data.decode()
+        text = data.decode()
     except UnicodeDecodeError:
         return None
+    return None if rules and rules.needs_cleaning(text, data) else text
 
 
 def _line_by_line(
@@ -155,7 +155,7 @@ def _clean_line(
             )
         )
         return ""
-    if rules is None or not rules.needs_cleaning(raw):
+    if rules is None or not rules.needs_cleaning(text, raw):
         return text
     cleaned = rules.clean(text, report.count_notice)
     if isinstance(cleaned, TextProblem):
