@@ -119,9 +119,17 @@ class DataSettings(Frozen):
         description="`starter://python-docs`, a file, a folder, a glob, `s3://bucket/prefix`, or a "
         "hub data set such as `org/name`.",
     )
-    format: Literal["auto", "text", "jsonl", "json", "csv", "parquet"] = Field(
+    format: Literal[
+        "auto",
+        "messages",
+        "sharegpt",
+        "alpaca",
+        "prompt_completion",
+        "question_answer",
+        "text",
+    ] = Field(
         default="auto",
-        description="How the files are read. `auto`: by the end of each file's name.",
+        description="What the rows of JSON, CSV and Parquet files hold. `auto`: by their fields.",
     )
     validation_share: Share = Field(
         default=0.1,

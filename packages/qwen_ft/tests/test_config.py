@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from packages.chat_data.src.row_formats import FORMATS
 from packages.cloud.src.exit_codes import EX_CONFIG, UserError
 from packages.qwen_ft.src.config import (
     CONFIGS,
@@ -17,7 +18,7 @@ from packages.qwen_ft.src.config import (
     read_run_config,
     resolve,
 )
-from packages.qwen_ft.src.config_schema import keys_at
+from packages.qwen_ft.src.config_schema import keys_at, schema_at
 from packages.qwen_ft.src.yaml_text import read_yaml
 
 COMMIT = "060db6499f32faf8b98477b0a26969ef7d8b9987"
@@ -103,6 +104,11 @@ def test_the_starter_preset_lists_every_key_and_explains_it() -> None:
     keys = [line for line in text.splitlines() if line.startswith("  ")]
     explained = [line for line in keys if "#" in line]
     assert len(explained) > len(keys) / 2
+
+
+def test_the_row_formats_are_those_that_can_be_read() -> None:
+    known = schema_at(RunConfig, ("data", "format"))["enum"]
+    assert known == ["auto", *(found.name for found in FORMATS)]
 
 
 def test_importing_the_settings_leaves_the_heavy_libraries_alone() -> None:
