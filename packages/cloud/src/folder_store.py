@@ -121,7 +121,7 @@ class FolderStore:
     def delete(self, key: str) -> None:
         final = self._path(key)
         if final.parent.is_dir():
-            with self._lock(), _reported(final):
+            with self._lock(), write_refusals_explained(final):
                 final.unlink(missing_ok=True)
                 _sync_folder(final.parent)
 
@@ -149,7 +149,7 @@ class FolderStore:
     def _written(self, key: str, write: Writer) -> Iterator[Path]:
         """A synced temporary file beside the key's place, gone afterwards."""
         final = self._path(key)
-        with _reported(final):
+        with write_refusals_explained(final):
             _make_folders(final.parent)
         with _temporary_file(final, write) as temporary:
             yield temporary
@@ -196,7 +196,7 @@ class FolderStore:
 def _temporary_file(final: Path, write: Writer) -> Iterator[Path]:
     temporary = final.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
     try:
-        with _reported(final), temporary.open("xb") as file:
+        with write_refusals_explained(final), temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -206,7 +206,7 @@ def _temporary_file(final: Path, write: Writer) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _reported(path: Path) -> Iterator[None]:
+def write_refusals_explained(path: Path) -> Iterator[None]:
     """Turn a refusal of the file system into a message for the user; what cannot be explained stays an OSError."""
     try:
         yield
