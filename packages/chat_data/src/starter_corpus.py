@@ -28,7 +28,7 @@ COMPILED_MODULES = tuple(
     "array binascii builtins cmath collections decimal functools gc hashlib io itertools math mmap operator "
     "os random re select signal socket struct sys time unicodedata zlib".split()
 )
-# The longest pair stays below 256 tokens of a 4k byte-level BPE (measured: 211).
+# The longest pair stays below 256 tokens of a 4k byte-level BPE (measured: 168).
 MAX_ANSWER_CHARACTERS = 400
 MAX_SIGNATURE_CHARACTERS = 100
 MIN_ANSWER_WORDS = 4
@@ -215,7 +215,8 @@ def _in_compiled_module(module: str) -> Iterator[DocumentedObject]:
         home = str(getattr(found, "__module__", "")).lstrip("_")
         if _HOME_NAMES.get(home, home) != module or getattr(found, "__name__", "") != name:
             continue
-        if name.startswith("_"):
+        # Test runners and shells put their own functions in the place of sys.unraisablehook and its like.
+        if name.startswith("_") or name.endswith("hook"):
             continue
         scope = name if module == "builtins" else f"{module}.{name}"
         if inspect.isclass(found):
@@ -256,9 +257,10 @@ def _short_signature(names: list[str]) -> str:
 def _whole_sentences(text: str) -> str:
     kept = ""
     for sentence in _SENTENCE_END.split(text):
-        if len(kept) + len(sentence) > MAX_ANSWER_CHARACTERS:
+        longer = f"{kept} {sentence}".strip()
+        if len(longer) > MAX_ANSWER_CHARACTERS:
             break
-        kept = f"{kept} {sentence}".strip()
+        kept = longer
     return kept
 
 
