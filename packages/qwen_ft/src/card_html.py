@@ -45,11 +45,12 @@ def table(rows: Sequence[Sequence[str]], headers: Sequence[str] = ()) -> str:
 
 def pairs(rows: Sequence[tuple[str, str]]) -> str:
     """Label and value, one pair a line; escapes both."""
-    return "".join(
+    lines = "".join(
         f'<div style="{PAIR}"><div style="color:{GREY};flex:0 0 240px">{escaped(label)}</div>'
         f'<div style="overflow-wrap:anywhere">{escaped(value)}</div></div>'
         for label, value in rows
     )
+    return f"<div>{lines}</div>"  # the card puts a wide gap between blocks
 
 
 def small_print(text: str) -> str:

@@ -156,7 +156,11 @@ def _line_spec(points: Sequence[tuple[int, float | None]], unit: str) -> dict[st
         "background": None,
         "height": CHART_HEIGHT,
         "data": {"values": [{"step": s, "value": v} for s, v in points if is_shown(v)]},
-        "mark": {"type": "line", "point": True, "color": card_html.BLUE},
+        "mark": {
+            "type": "line",
+            "point": {"color": card_html.BLUE},
+            "color": card_html.BLUE,
+        },
         "encoding": {
             "x": {
                 "field": "step",
@@ -298,8 +302,8 @@ def mask_part(preview: Sequence[PreviewRow]) -> list[Component]:
     """The first training rows token by token: which tokens the loss sees."""
     return [
         Markdown(
-            card_html.mask_legend(row.where, len(row.tokens), sum(row.scored))
-            + card_html.masked_tokens(row.tokens, row.scored)
+            f"<div>{card_html.mask_legend(row.where, len(row.tokens), sum(row.scored))}"
+            f"{card_html.masked_tokens(row.tokens, row.scored)}</div>"
         )
         for row in preview
     ]
