@@ -24,7 +24,10 @@ from packages.qwen_ft.src.config_learning import (
 from packages.qwen_ft.src.config_problems import (
     Problem,
     ProblemsFound,
+    nearest,
     problems_of,
+    refuse,
+    shown,
     validated,
 )
 from packages.qwen_ft.src.config_schema import Frozen
@@ -150,12 +153,27 @@ def read_run_config(text: str) -> dict[str, Any]:
         UserError: all problems of the text, one per line (exit code 78).
     """
     parsed = read_yaml(text)
-    if isinstance(parsed.value, str) and parsed.value in preset_names():
-        parsed = read_yaml(
-            (CONFIGS / f"{parsed.value}.yaml").read_text(encoding="utf-8")
-        )
+    if isinstance(parsed.value, str):
+        parsed = read_yaml(_preset_text(parsed.value))
     config = validated(RunConfig, parsed.value, parsed.lines, parsed.problems)
     return config.model_dump(mode="json")
+
+
+def _preset_text(name: str) -> str:
+    if name not in preset_names():
+        close = nearest(name, preset_names())
+        problem = Problem(
+            (),
+            shown(name),
+            f"sections such as `model:`, or a preset: {', '.join(preset_names())}",
+            (
+                f"did you mean {close}?"
+                if close
+                else "write one of these names, or `key: value`"
+            ),
+        )
+        refuse([problem])
+    return (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def resolve(settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:

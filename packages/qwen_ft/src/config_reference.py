@@ -12,7 +12,8 @@ HEAD = """\
 One YAML file decides what a run produces: `... run` reads `packages/qwen_ft/configs/starter.yaml`,
 `... --config run_config FILE run` another one. A key that is left out has the default below; a key
 that does not exist is refused with the nearest one. `... run --set 'lora.r=8 training.seed=1'`
-changes keys without editing a file.
+changes keys without editing a file. The first line of each preset names `configuration.schema.json`,
+with which an editor checks the file while you type.
 
 Made from the code by `./python -m packages.cli docs write`.
 """
@@ -41,6 +42,11 @@ def config_json_schema() -> dict[str, Any]:
     schema = RunConfig.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema
+
+
+def config_schema_page() -> str:
+    """The schema as the text of docs/reference/configuration.schema.json."""
+    return json.dumps(config_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
 def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:

@@ -111,8 +111,8 @@ WRONG = {
     "a list": ("- lora", "found a list of 1", "at least one section"),
     "a word that is no preset": (
         "starterr",
-        'the text "starterr"',
-        "at least one section",
+        'the text "starterr"; expected sections such as',
+        "did you mean starter?",
     ),
     "section is a number": (
         "lora: 5",

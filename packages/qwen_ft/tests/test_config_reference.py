@@ -5,17 +5,40 @@ from pathlib import Path
 
 import pytest
 
-from packages.qwen_ft.src.config import RunConfig, preset_names, read_run_config
-from packages.qwen_ft.src.config_reference import config_json_schema, config_reference
+from packages.qwen_ft.src.config import (
+    CONFIGS,
+    RunConfig,
+    preset_names,
+    read_run_config,
+)
+from packages.qwen_ft.src.config_reference import (
+    config_json_schema,
+    config_reference,
+    config_schema_page,
+)
 from packages.qwen_ft.src.config_schema import keys_at
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference" / "configuration.md"
+REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference"
+PAGE, SCHEMA = REFERENCE / "configuration.md", REFERENCE / "configuration.schema.json"
 
 
 def test_the_committed_page_is_up_to_date() -> None:
     assert (
         PAGE.read_text(encoding="utf-8") == config_reference()
     ), f"{PAGE.name} is stale: write the result of config_reference() to it"
+
+
+def test_the_committed_schema_is_up_to_date() -> None:
+    assert (
+        SCHEMA.read_text(encoding="utf-8") == config_schema_page()
+    ), f"{SCHEMA.name} is stale"
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_names_the_schema_for_editors(name: str) -> None:
+    first = (CONFIGS / f"{name}.yaml").read_text().splitlines()[0]
+    address = first.removeprefix("# yaml-language-server: $schema=")
+    assert (CONFIGS / address).resolve() == SCHEMA
 
 
 def test_every_key_has_a_row_with_its_default_and_a_meaning() -> None:
