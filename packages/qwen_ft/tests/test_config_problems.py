@@ -1,9 +1,13 @@
 """Each wrong setting has its own sentence: what was found, what was expected, what to do."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from packages.cloud.src.exit_codes import EX_CONFIG, UserError
-from packages.qwen_ft.src.config import read_run_config
+from packages.qwen_ft.src.config import RunConfig, read_run_config, resolve
+from packages.qwen_ft.src.config_schema import keys_at
+from packages.qwen_ft.src.overrides import merge_overrides
 
 # (what is written, its line, its key, what the sentence must say). Every case is a different slip.
 WRONG = {
@@ -339,3 +343,35 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_lines() -> None:
     assert message.startswith("The configuration has 5 problems:\n")
     lines = [line.split(":")[0].strip() for line in message.splitlines()[1:]]
     assert lines == ["line 2", "line 3", "line 5", "line 6", "line 7"]
+
+
+ANY_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2)
+    | st.dictionaries(st.text(max_size=8), inner, max_size=2),
+    max_leaves=4,
+)
+KEYS = [
+    (name, key)
+    for name in keys_at(RunConfig, ())
+    for key in keys_at(RunConfig, (name,))
+]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*KEYS, ("trials",), ("lora",), ("x",)]), ANY_VALUE, max_size=3
+    )
+)
+def test_any_value_at_any_key_gives_settings_or_a_refusal(
+    values: dict[tuple[str, ...], object],
+) -> None:
+    try:
+        config = resolve(
+            merge_overrides({}, {".".join(k): v for k, v in values.items()})
+        )
+    except UserError as refused:
+        assert refused.exit_code == EX_CONFIG
+        assert "expected" in refused.message
+    else:
+        assert resolve(config.model_dump(mode="json")) == config
