@@ -94,8 +94,14 @@ class _SourceReader:
             for problem in error.problems:
                 report.reject_file(problem)
         if not found and report.rejected == refused:
-            code, what = ("FT-D002", "no text after trimming") if pinned.size_bytes else ("FT-D001", "empty file")
-            self._empty.append(Problem(code, place, 0, 0, what, "put text into it, or leave it out"))
+            code, what = (
+                ("FT-D002", "no text after trimming")
+                if pinned.size_bytes
+                else ("FT-D001", "empty file")
+            )
+            self._empty.append(
+                Problem(code, place, 0, 0, what, "put text into it, or leave it out")
+            )
 
     def finish(self) -> None:
         report = self._report
@@ -113,7 +119,9 @@ class _SourceReader:
         if lost > MAX_LOST_SHARE * report.characters:
             message = f"{lost:,} of {report.characters:,} characters are U+FFFD: an earlier program lost them"
             remedy = "export the data again as UTF-8"
-            report.reject_file(Problem("FT-D018", self._source.uri, 0, 0, message, remedy))
+            report.reject_file(
+                Problem("FT-D018", self._source.uri, 0, 0, message, remedy)
+            )
         if self._empty:
             report.notices["N111"] += len(self._empty)
             if not report.documents and not report.rejected:

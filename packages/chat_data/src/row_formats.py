@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from difflib import get_close_matches
+from functools import cached_property
 
 from packages.chat_data.src.document import Document, Message
 from packages.chat_data.src.problems import shown
@@ -279,7 +279,7 @@ def _missing_field(row: Row, field: str) -> RowProblem:
         original = next(name for name in names if name.strip().lower() == near[0])
         return RowProblem(
             "D041",
-            f'no "{field}"; did you mean {shown(original, 40)}?',
+            f'no "{field}"; did you mean "{shown(original, 40)}"?',
             f'rename it to "{field}"',
         )
     return RowProblem(

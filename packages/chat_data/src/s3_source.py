@@ -19,6 +19,7 @@ from packages.cloud.src.exit_codes import (
 from packages.cloud.src.s3_errors import explained
 
 TRIES = 3
+PAGE_KEYS = 1_000  # the most that S3 gives
 _ARCHIVED = ("GLACIER", "DEEP_ARCHIVE")
 
 
@@ -160,9 +161,10 @@ def _listed(
 ) -> dict[str, tuple[int, str, str]]:
     found: dict[str, tuple[int, str, str]] = {}
     try:
-        for page in client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix
-        ):
+        pages = client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": PAGE_KEYS}
+        )
+        for page in pages:
             for item in page.get("Contents", ()):
                 # A key that ends with "/" is a folder that some console made: it holds nothing.
                 if not item["Key"].endswith("/"):

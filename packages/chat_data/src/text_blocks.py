@@ -84,9 +84,7 @@ def text_blocks(
         line += lines
 
 
-def _decoded(
-    data: bytes, max_line_bytes: int, rules: TextRules | None
-) -> str | None:
+def _decoded(data: bytes, max_line_bytes: int, rules: TextRules | None) -> str | None:
     """The text of a block with nothing to change or refuse; None sends it through line by line."""
     if b"\x00" in data or _has_long_line(data, max_line_bytes):
         return None
@@ -129,7 +127,7 @@ def _clean_line(
 ) -> str:
     if not raw.strip(_BLANK_BYTES):
         report.blank += 1
-        return ""
+        return raw.decode().replace("\x0b", " ").replace("\x0c", " ")
     if len(raw) > max_line_bytes:
         message = f"line longer than {max_line_bytes:,} bytes"
         report.reject_line(

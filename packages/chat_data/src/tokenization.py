@@ -200,12 +200,15 @@ class DocumentEncoder:
         start = 0
         for number, piece in enumerate(pieces):
             encoding = self._with_controls.encode(piece, add_special_tokens=False)
+            end = start + len(piece)
             shifted = tuple(
-                (max(0, a - start), b - start) for a, b in chat.spans if b > start
+                (max(a, start) - start, min(b, end) - start)
+                for a, b in chat.spans
+                if max(a, start) < min(b, end)
             )
             ids += encoding.ids
             scored += _scored_tokens(RenderedChat(piece, shifted), encoding).tolist()
-            start += len(piece)
+            start = end
             if number < len(quoted):
                 inside = any(a <= start < b for a, b in chat.spans)
                 literal = self._plain.encode(

@@ -3,7 +3,15 @@
 import io
 
 import pytest
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 from packages.chat_data.src.limits import ReadOptions
@@ -47,7 +55,10 @@ _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-_TEXT = ["the quick brown fox jumps over the lazy dog and asks a question", "answer: yes\n\nno"]
+_TEXT = [
+    "the quick brown fox jumps over the lazy dog and asks a question",
+    "answer: yes\n\nno",
+]
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +74,9 @@ def make_tokenizer():
     )
     learned.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, initial_alphabet=alphabet, show_progress=False
+    )
     learned.train_from_iterator(_TEXT * 4, trainer)
     learned.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     serialized = learned.to_str()
@@ -71,7 +84,9 @@ def make_tokenizer():
     def make(template=QWEN25_TEMPLATE, **changes):
         keywords = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", **changes}
         return PreTrainedTokenizerFast(
-            tokenizer_object=Tokenizer.from_str(serialized), chat_template=template, **keywords
+            tokenizer_object=Tokenizer.from_str(serialized),
+            chat_template=template,
+            **keywords,
         )
 
     return make
@@ -104,5 +119,3 @@ def read(tmp_path):
         return documents, report
 
     return read_files
-
-

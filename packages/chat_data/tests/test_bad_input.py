@@ -23,7 +23,9 @@ def jsonl(*rows):
 
 
 def chat(*turns):
-    return jsonl({"messages": [{"role": role, "content": content} for role, content in turns]})
+    return jsonl(
+        {"messages": [{"role": role, "content": content} for role, content in turns]}
+    )
 
 
 def tar(name):
@@ -77,7 +79,15 @@ TEXT = [
     ("T25 more than 1 %", "a.txt", "a" * 98 + "\ufffd\n", "FT-D018", 0, 0, []),
     ("T26 bidi override", "a.txt", "a\u202eb\u200bc\n", OK, 0, 0, ["ab\u200bc"]),
     ("T27 control token", "a.txt", "ok\nx <|im_start|> y\n", "FT-D020", 2, 3, []),
-    ("T28 duplicates", "a.jsonl", jsonl({"text": "a"}, {"text": "a"}), OK, 0, 0, ["a", "a"]),
+    (
+        "T28 duplicates",
+        "a.jsonl",
+        jsonl({"text": "a"}, {"text": "a"}),
+        OK,
+        0,
+        0,
+        ["a", "a"],
+    ),
 ]
 ROWS = [
     ("J01 valid", jsonl({"text": "a"}), OK, 0, 0, ["a"]),
@@ -172,7 +182,11 @@ def check(report, code, line=None, column=None, name=None):
     assert str(problem).isprintable()
 
 
-@pytest.mark.parametrize(("name", "data", "code", "line", "column", "texts"), [case[1:] for case in TEXT], ids=[case[0] for case in TEXT])
+@pytest.mark.parametrize(
+    ("name", "data", "code", "line", "column", "texts"),
+    [case[1:] for case in TEXT],
+    ids=[case[0] for case in TEXT],
+)
 def test_plain_text(read, name, data, code, line, column, texts):
     documents, report = read({name: data})
     check(report, code, line, column, "" if code == "FT-D018" else name)
@@ -180,7 +194,11 @@ def test_plain_text(read, name, data, code, line, column, texts):
         assert [document.text for document in documents] == texts
 
 
-@pytest.mark.parametrize(("data", "code", "line", "column", "texts"), [case[1:] for case in ROWS], ids=[case[0] for case in ROWS])
+@pytest.mark.parametrize(
+    ("data", "code", "line", "column", "texts"),
+    [case[1:] for case in ROWS],
+    ids=[case[0] for case in ROWS],
+)
 def test_json_lines(read, data, code, line, column, texts):
     documents, report = read({"rows.jsonl": data})
     check(report, code, line, column, "rows.jsonl")
@@ -190,14 +208,20 @@ def test_json_lines(read, data, code, line, column, texts):
         assert len(documents) == texts
 
 
-@pytest.mark.parametrize(("data", "code"), [case[1:] for case in CHATS], ids=[case[0] for case in CHATS])
+@pytest.mark.parametrize(
+    ("data", "code"), [case[1:] for case in CHATS], ids=[case[0] for case in CHATS]
+)
 def test_conversations(read, data, code):
     documents, report = read({"chats.jsonl": data})
     check(report, code, 1, 0)
     assert documents == []
 
 
-@pytest.mark.parametrize(("name", "data", "code"), [case[1:] for case in CONTAINERS], ids=[case[0] for case in CONTAINERS])
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [case[1:] for case in CONTAINERS],
+    ids=[case[0] for case in CONTAINERS],
+)
 def test_compressed_files_and_tables(read, name, data, code):
     documents, report = read({name: data})
     check(report, code, name=name)
@@ -206,7 +230,10 @@ def test_compressed_files_and_tables(read, name, data, code):
 
 
 def test_a_hostile_file_ends_in_seconds_and_in_little_memory(read):
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    before, start = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        time.process_time(),
+    )
     _, report = read({"a.txt.gz": BIG})
     assert report.problems[0].code == "FT-D060"
     assert time.process_time() - start < 5
@@ -217,7 +244,9 @@ def test_the_message_of_a_problem_has_place_finding_and_remedy(read):
     _, report = read({"train.jsonl": b'{"text": "a"}\n{"text": "caf\xe9"}\n'})
     line = str(report.problems[0])
     assert line.startswith("FT-D012 ")
-    assert line.endswith("train.jsonl:2:14  invalid UTF-8 (byte 0xE9); looks like latin-1 -> iconv -f latin1 -t utf-8")
+    assert line.endswith(
+        "train.jsonl:2:14  invalid UTF-8 (byte 0xE9); looks like latin-1 -> iconv -f latin1 -t utf-8"
+    )
 
 
 def test_all_problems_of_a_file_are_listed_up_to_twenty(read):
@@ -267,7 +296,14 @@ def test_notices_are_counted(read):
     documents, report = read({"a.txt": text})
     assert documents[0].text == "a\nb\u200b\ufffd \u00e9" + "x" * 100
     # One lone CR, one BOM, one BEL, one U+FFFD, a zero-width space and an override, one line brought to NFC.
-    assert dict(report.notices) == {"N101": 1, "N102": 1, "N103": 1, "N104": 1, "N105": 2, "N106": 1}
+    assert dict(report.notices) == {
+        "N101": 1,
+        "N102": 1,
+        "N103": 1,
+        "N104": 1,
+        "N105": 2,
+        "N106": 1,
+    }
 
 
 def test_a_private_key_is_refused_and_not_shown(read):
@@ -279,4 +315,6 @@ def test_a_private_key_is_refused_and_not_shown(read):
 def test_limits_are_options(read):
     options = ReadOptions(limits=ReadLimits(line_bytes=8))
     _, report = read({"a.txt": "12345678\n123456789\n"}, options)
-    assert [(problem.code, problem.line) for problem in report.problems] == [("FT-D015", 2)]
+    assert [(problem.code, problem.line) for problem in report.problems] == [
+        ("FT-D015", 2)
+    ]

@@ -14,9 +14,23 @@ PIECES = st.sampled_from(
      b"\x00", b"\x1f\x8b", b"\xef\xbb\xbf", b"text", b"<|im_end|>", b",", b"NaN", b"PAR1", b"\xe2\x80\xae"]
 )  # fmt: skip
 BYTES = st.one_of(st.binary(max_size=300), st.lists(PIECES, max_size=30).map(b"".join))
-NAMES = st.sampled_from(["a.txt", "a.md", "a.jsonl", "a.json", "a.csv", "a.parquet", "a.txt.gz", "a.jsonl.zst"])
+NAMES = st.sampled_from(
+    [
+        "a.txt",
+        "a.md",
+        "a.jsonl",
+        "a.json",
+        "a.csv",
+        "a.parquet",
+        "a.txt.gz",
+        "a.jsonl.zst",
+    ]
+)
 PROPERTY = settings(
-    derandomize=True, max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    derandomize=True,
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -29,7 +43,10 @@ def test_any_bytes_give_documents_or_coded_problems(tmp_path, name, data, quaran
     try:
         documents = list(read_documents(pin_source(str(path)), ReadOptions(), report))
     except BadData as error:
-        assert all(problem.code.startswith("FT-D") and problem.remedy for problem in error.problems)
+        assert all(
+            problem.code.startswith("FT-D") and problem.remedy
+            for problem in error.problems
+        )
         assert str(error).replace("\n", "").isprintable()
     else:
         assert documents or report.rejected
@@ -47,9 +64,13 @@ def test_every_line_is_accepted_rejected_or_blank(tmp_path, data):
     except BadData:
         return
     # An independent count of the lines: a BOM is no text, and CRLF, CR and LF each end a line.
-    text = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = (
+        data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    )
     lines = len(text.split(b"\n")) - (text.endswith(b"\n") or not text)
-    file_problems = sum(problem.code in ("FT-D016", "FT-D017", "FT-D044") for problem in report.problems)
+    file_problems = sum(
+        problem.code in ("FT-D016", "FT-D017", "FT-D044") for problem in report.problems
+    )
     if not file_problems:
         assert report.lines == lines
     assert len(documents) + report.rejected + report.blank == report.lines
@@ -57,10 +78,22 @@ def test_every_line_is_accepted_rejected_or_blank(tmp_path, data):
 
 
 def test_documents_of_a_folder_come_in_one_order_with_their_places(read):
-    files = {"b.jsonl": '{"text": "3"}\n', "a.jsonl": '{"text": "1"}\n\n{"text": "2"}\n'}
+    files = {
+        "b.jsonl": '{"text": "3"}\n',
+        "a.jsonl": '{"text": "1"}\n\n{"text": "2"}\n',
+    }
     documents, report = read(files)
-    assert [(one.text, one.where) for one in documents] == [("1", "a.jsonl:1"), ("2", "a.jsonl:3"), ("3", "b.jsonl:1")]
-    assert (report.documents, report.characters, report.lines, report.blank) == (3, 3, 4, 1)
+    assert [(one.text, one.where) for one in documents] == [
+        ("1", "a.jsonl:1"),
+        ("2", "a.jsonl:3"),
+        ("3", "b.jsonl:1"),
+    ]
+    assert (report.documents, report.characters, report.lines, report.blank) == (
+        3,
+        3,
+        4,
+        1,
+    )
 
 
 def test_detection_says_what_it_took_the_file_for_and_why(read):
@@ -105,4 +138,6 @@ def test_a_format_by_name_is_required_of_every_row(read):
     rows = '{"text": "a", "prompt": "q", "completion": "a"}\n{"text": "b"}\n'
     documents, report = read({"a.jsonl": rows}, ReadOptions(format="prompt_completion"))
     assert documents[0].messages[1].content == "a"
-    assert [(problem.code, problem.line) for problem in report.problems] == [("FT-D041", 2)]
+    assert [(problem.code, problem.line) for problem in report.problems] == [
+        ("FT-D041", 2)
+    ]
