@@ -15,8 +15,13 @@ from packages.model_registry.src.layout import (
     checked_name,
     parsed_label,
 )
-from packages.model_registry.src.read import read_alias, read_manifest, read_yank
-from packages.model_registry.src.refusals import AliasMissing, VersionYanked
+from packages.model_registry.src.read import (
+    find_alias,
+    read_alias,
+    read_manifest,
+    read_yank,
+)
+from packages.model_registry.src.refusals import VersionYanked
 
 TRIES = (
     100  # of moves that met another; each failure means that somebody else got through
@@ -82,7 +87,7 @@ def promote(
             raise VersionYanked(
                 f"{model} {version} was yanked: {yanked.reason}. Promote another version (`registry ls {model}`)."
             )
-        record, etag = _read(store, request)
+        record, etag = find_alias(store, model, alias) or (None, None)
         if record is not None and record.version == version:
             return _state(record, request, record.version)
         if record is not None and (done := _repeated(record, request)):
@@ -197,15 +202,6 @@ def _move(
     except (ObjectChanged, ObjectMissing):
         return None
     return _state(moved, request, record.version if record else None)
-
-
-def _read(
-    store: ObjectStore, request: _Request
-) -> tuple[AliasRecord | None, str | None]:
-    try:
-        return read_alias(store, request.model, request.alias)
-    except AliasMissing:
-        return None, None
 
 
 def _repeated(record: AliasRecord, request: _Request) -> AliasState | None:

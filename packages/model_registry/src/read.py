@@ -178,15 +178,25 @@ def read_manifest(store: ObjectStore, model: str, version: str) -> Manifest:
 
 def read_alias(store: ObjectStore, model: str, alias: str) -> tuple[AliasRecord, str]:
     """What an alias holds, and the etag to replace it by. Raises AliasMissing, RegistryDamaged."""
-    checked_name(alias, "alias or version")
-    try:
-        data, etag = store.read_with_etag(alias_key(model, alias))
-    except ObjectMissing as error:
+    found = find_alias(store, model, alias)
+    if found is None:
         known = ", ".join(listed_aliases(store, model)) or "none"
         raise AliasMissing(
             f"{model} has no alias {alias} in {store.uri}. Its aliases: {known}. "
             f"`registry promote {model} <version> --alias {alias}` makes one."
-        ) from error
+        )
+    return found
+
+
+def find_alias(
+    store: ObjectStore, model: str, alias: str
+) -> tuple[AliasRecord, str] | None:
+    """`read_alias`, with None where there is no such alias. Raises RegistryDamaged."""
+    checked_name(alias, "alias or version")
+    try:
+        data, etag = store.read_with_etag(alias_key(model, alias))
+    except ObjectMissing:
+        return None
     return parsed_alias(data, model, alias), etag
 
 
