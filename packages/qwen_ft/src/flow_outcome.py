@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from metaflow import FlowSpec
 from metaflow.exception import MetaflowException
@@ -38,8 +39,7 @@ def run_flow(flow_class: type[FlowSpec]) -> None:
         os.environ[OUTCOME_VARIABLE] = str(outcome)
         with progress_drawn(Path(folder) / "progress.json"):
             status = _run(flow_class)
-        if outcome.exists():
-            told = json.loads(outcome.read_text())
+        if told := _told():
             status = told["exit_code"] if status else 0
             print(f"\n{told['message']}", file=sys.stderr if status else sys.stdout)
     sys.exit(status)
@@ -51,12 +51,17 @@ def tell_at_the_end(message: str, exit_code: int = 0) -> None:
     if not Path(place).parent.is_dir() or not place:
         print(message, file=sys.stderr if exit_code else sys.stdout)
         return
-    if Path(place).exists() and json.loads(Path(place).read_text())["exit_code"]:
+    if (former := _told()) and former["exit_code"]:
         return
     told = {"message": message, "exit_code": exit_code}
     part = Path(f"{place}.{os.getpid()}")
     part.write_text(json.dumps(told))
     part.replace(place)
+
+
+def _told() -> dict[str, Any] | None:
+    place = Path(os.environ[OUTCOME_VARIABLE])
+    return json.loads(place.read_text()) if place.exists() else None  # type: ignore[no-any-return]
 
 
 def _run(flow_class: type[FlowSpec]) -> int:
@@ -87,7 +92,8 @@ def _run(flow_class: type[FlowSpec]) -> int:
         )
         return EX_CANTCREAT
     except MetaflowException as error:
-        cli.print_metaflow_exception(error)
+        if not _told():  # a step that said why it stopped has said enough
+            cli.print_metaflow_exception(error)
         return 1
     except Exception as error:  # the last frame of the program, as in metaflow.cli.main
         return _show_unexpected(error)

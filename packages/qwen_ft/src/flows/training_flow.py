@@ -69,24 +69,29 @@ class TrainingFlow(FlowSpec):
     @retry(times=4, minutes_between_retries=1)
     @step
     def evaluate(self):
-        """Score the base and the tuned model on the same hold-out tokens."""
+        """Score the base, the tuned model and the one in production on the hold-out tokens."""
+        from packages.qwen_ft.src.champion import production_champion
         from packages.qwen_ft.src.trial import evaluate_trial
 
         self.report = evaluate_trial(self.config, self.base, self.tokens, self.adapter)
         self.metrics = self.report.metrics()
+        self.champion = production_champion(self.config, self.base, self.tokens)
         self.next(self.end)
 
     @card(type="blank", id="run")
     @step
     def end(self):
         """Decide once; register what passed; tag the run last; show all of it."""
-        from packages.qwen_ft.src.gate import decide
-        from packages.qwen_ft.src.publish import production_report, publish, show_run
+        from packages.qwen_ft.src.finished_run import finish
+        from packages.qwen_ft.src.publish import publish
+        from packages.qwen_ft.src.show_run import show_run
 
-        champion = production_report(self.config.registry)
-        self.verdict = decide(self.report, self.config.gate, champion)
-        self.registered = publish(self, self.verdict)
-        show_run(self)
+        run = finish(
+            self.config, self.base, self.source, self.tokens, self.trained, self.adapter,
+            self.report, self.champion,
+        )  # fmt: skip
+        self.verdict, self.registered = run.verdict, publish(run)
+        show_run(run, self.registered)
 
 
 if __name__ == "__main__":
