@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from packages.chat_data.src.document import Message
+from packages.chat_data.src.template_shape import (
+    TemplateShape,
+    copies_contents,
+    shape_of,
+)
 from packages.cloud.src.exit_codes import EX_CONFIG, UserError
 
+MAX_SHAPES = 1_000
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -49,6 +55,8 @@ class ChatTemplate:
         self._train_on_prompt = train_on_prompt
         self._system = (Message("system", system_message),) if system_message else ()
         self._marked = bool(_GENERATION.search(self._template))
+        self._copies = copies_contents(self._template)
+        self._shapes: dict[tuple[str, ...], TemplateShape] = {}
 
     def render(self, messages: Sequence[Message]) -> RenderedChat:
         """One conversation.
@@ -59,12 +67,28 @@ class ChatTemplate:
         turns = tuple(messages)
         if self._system and turns[0].role != "system":
             turns = self._system + turns
+        if not self._copies:
+            return self._rendered(turns)
+        # A frame for each order of roles: 3 us a conversation where rendering takes 70, and twice that for each turn.
+        roles = tuple(turn.role for turn in turns)
+        shape = self._shapes.get(roles)
+        if shape is None:
+            if len(self._shapes) >= MAX_SHAPES:
+                return self._rendered(turns)
+            shape = self._shapes[roles] = shape_of(roles, self._text_and_spans)
+        return RenderedChat(*shape.fill([turn.content for turn in turns]))
+
+    def _rendered(self, turns: tuple[Message, ...]) -> RenderedChat:
         if self._train_on_prompt:
             text = self._apply(turns)
             return RenderedChat(text, ((0, len(text)),))
-        if self._marked:
-            return self._by_marks(turns)
-        return self._by_prefixes(turns)
+        return self._by_marks(turns) if self._marked else self._by_prefixes(turns)
+
+    def _text_and_spans(
+        self, turns: tuple[Message, ...]
+    ) -> tuple[str, tuple[tuple[int, int], ...]]:
+        chat = self._rendered(turns)
+        return chat.text, chat.spans
 
     def _by_marks(self, turns: tuple[Message, ...]) -> RenderedChat:
         from transformers.utils.chat_template_utils import render_jinja_template
