@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from packages.cloud.src.exit_codes import EX_CANTCREAT, UserError
+from packages.cloud.src.exit_codes import EX_CANTCREAT, EX_NOPERM, UserError
 from packages.cloud.src.object_store import (
     HIDDEN_PREFIXES,
     ObjectChanged,
@@ -55,8 +55,10 @@ class FolderStore:
         return f"FolderStore({str(self.root)!r})"
 
     def read(self, key: str) -> bytes:
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
+            with read_refusals_explained(path):
+                return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise self._missing(key) from error
 
@@ -66,17 +68,17 @@ class FolderStore:
 
     def stat(self, key: str) -> StoredObject:
         path = self._path(key)
-        if not path.is_file():
+        if not _is_file(path):
             raise self._missing(key)
         return _stored_object(key, path, etag=sha256_of_file(path))
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        return _is_file(self._path(key))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         deepest_folder = self.root / prefix.rpartition("/")[0]
         found: list[tuple[bytes, str, Path]] = []
-        for folder, _, names in os.walk(deepest_folder):
+        for folder, _, names in os.walk(deepest_folder, onerror=_unreadable_folder):
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self.root).as_posix()
@@ -138,7 +140,7 @@ class FolderStore:
 
     def local_path(self, key: str) -> Path:
         path = self._path(key)
-        if not path.is_file():
+        if not _is_file(path):
             raise self._missing(key)
         return path
 
@@ -217,6 +219,31 @@ def write_refusals_explained(path: Path) -> Iterator[None]:
             f"Cannot write {path}: {_REASONS[error.errno]}, then run again.",
             EX_CANTCREAT,
         ) from error
+
+
+@contextlib.contextmanager
+def read_refusals_explained(path: Path) -> Iterator[None]:
+    """Turn a denied read into a message for the user."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"Cannot read {path}: this user may not. Change the permissions of the file and its "
+            "folders, then run again.",
+            EX_NOPERM,
+        ) from error
+
+
+def _is_file(path: Path) -> bool:
+    with read_refusals_explained(path):
+        return path.is_file()
+
+
+def _unreadable_folder(error: OSError) -> None:
+    """A folder that cannot be listed is an error, not an empty folder; one that is not there is empty."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        with read_refusals_explained(Path(error.filename)):
+            raise error
 
 
 def _make_folders(folder: Path) -> None:

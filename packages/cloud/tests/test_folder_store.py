@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from packages.cloud.src import folder_store
-from packages.cloud.src.exit_codes import EX_CANTCREAT, UserError
+from packages.cloud.src.exit_codes import EX_CANTCREAT, EX_NOPERM, UserError
 from packages.cloud.src.folder_store import FolderStore
 from packages.cloud.src.object_store import ObjectChanged, ObjectExists
 
@@ -45,6 +45,25 @@ def test_a_disk_that_refuses_leaves_the_former_object_and_no_rest(
     assert refusal.value.exit_code == EX_CANTCREAT
     assert store.read("a/old") == b"old"
     assert [p.name for p in (tmp_path / "store" / "a").iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("ask", ["read", "stat", "exists", "local_path", "list"])
+def test_a_folder_that_may_not_be_read_is_no_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    # Tests may run as root, whom no permission stops: the system calls refuse instead.
+    store = FolderStore(tmp_path)
+    store.create("a", b"x")
+
+    def refuse(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match="Cannot read") as refusal:
+        list(store.list("")) if ask == "list" else getattr(store, ask)("a")
+    assert refusal.value.exit_code == EX_NOPERM
 
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def resolve(store: ObjectStore, model: str, name: str) -> ResolvedVersion:
     except VersionMissing as error:
         raise RegistryDamaged(
             f"The alias {name} of {model} leads to {record.version}, which does not exist. Keep what is loaded, and "
-            f"run `registry rollback {model} {name}` or promote a version that `registry ls {model}` shows."
+            f"run `registry rollback {model} --alias {name}` or promote a version that `registry ls {model}` shows."
         ) from error
     if manifest.sha256 != record.manifest_sha256:
         raise RegistryDamaged(
@@ -87,7 +87,7 @@ def resolve(store: ObjectStore, model: str, name: str) -> ResolvedVersion:
     if found.yanked is not None:
         raise VersionYanked(
             f"The alias {name} of {model} leads to {found.version}, which was yanked: {found.yanked.reason}. "
-            f"Run `registry rollback {model} {name}`, promote another version, or ask for {found.version} by its label."
+            f"Run `registry rollback {model} --alias {name}`, promote another version, or ask for {found.version} by its label."
         )
     return found
 
