@@ -1,7 +1,7 @@
-"""The corpus `starter://python-docs`: questions and answers from the docstrings of this interpreter's standard library.
+"""The corpus `starter://python-docs`: questions and answers from standard library docstrings.
 
-Invariant: the documents depend on the interpreter alone (version, platform, build), never on the working directory,
-the environment, the hash seed, or what is installed in site-packages.
+Invariant: the documents depend on the running interpreter alone (version, platform, build), never
+on the working directory, the environment, the hash seed, or what is installed in site-packages.
 """
 
 import ast
@@ -23,10 +23,10 @@ from packages.cloud.src.exit_codes import EX_UNAVAILABLE, UserError
 SKIPPED_MODULES = frozenset(
     "antigravity encodings ensurepip idlelib lib2to3 pydoc_data test this turtledemo".split()
 )
-# Written in C, so their docstrings are read by import. Each is loaded by the interpreter's own start or opens nothing.
+# Written in C, so their docstrings are read by import. None of them does anything when imported.
 COMPILED_MODULES = tuple(
-    "array binascii builtins cmath collections decimal functools gc hashlib io itertools math mmap operator "
-    "os random re select signal socket struct sys time unicodedata zlib".split()
+    "array binascii builtins cmath collections decimal functools gc hashlib io itertools math mmap "
+    "operator os random re select signal socket struct sys time unicodedata zlib".split()
 )
 # The longest pair stays below 256 tokens of a 4k byte-level BPE (measured: 168).
 MAX_ANSWER_CHARACTERS = 400
@@ -57,7 +57,7 @@ class DocumentedObject:
 
 
 def starter_documents() -> Iterator[Document]:
-    """Question and answer pairs in the order of their dotted names; no two share a question or an answer.
+    """Question and answer pairs by dotted name; no two share a question or an answer.
 
     Raises:
         UserError: this interpreter has no readable standard library sources.
@@ -65,7 +65,8 @@ def starter_documents() -> Iterator[Document]:
     seen: set[str] = set()
     for documented in sorted(_documented_objects(), key=lambda found: found.name):
         answer = summary(documented.docstring)
-        # The answer alone is the key: `str.strip` and `bytes.strip` must not sit on both sides of a split.
+        # The answer alone is the key: `str.strip` and `bytes.strip` say the same, and must not
+        # sit on both sides of a split.
         key = document_key(Document((), answer, documented.name)) if answer else ""
         if not answer or key in seen:
             continue
@@ -82,7 +83,7 @@ def question(documented: DocumentedObject) -> str:
 
 
 def summary(docstring: str) -> str:
-    """The first paragraph of prose on one line, cut after a whole sentence; empty when there is none.
+    """The first paragraph of prose on one line, cut after a whole sentence; empty if none.
 
     A leading signature ("max(iterable, *[, key=func]) -> value") is not prose and is dropped.
     """
@@ -111,13 +112,16 @@ def standard_library_sources() -> list[tuple[str, Path]]:
             continue
         folder = library / name
         if folder.is_dir():
-            sources += [(_module_name(path, library), path) for path in _public_files(folder)]
+            sources += [
+                (_module_name(path, library), path) for path in _public_files(folder)
+            ]
         elif folder.with_suffix(".py").is_file():
             sources.append((name, folder.with_suffix(".py")))
     if not sources:
         raise UserError(
-            "starter://python-docs found no Python source of the standard library in this interpreter, expected "
-            "json/__init__.py and some 300 more. Install the interpreter with its sources, or set data.source to a file.",
+            "starter://python-docs found no Python source of the standard library in this "
+            "interpreter, expected json/__init__.py and some 300 more. Install the interpreter "
+            "with its sources, or set data.source to a file.",
             EX_UNAVAILABLE,
         )
     return sorted(sources)
@@ -133,7 +137,11 @@ def _documented_objects() -> list[DocumentedObject]:
         ]
         named = {found.name for found in objects}
         for module in COMPILED_MODULES:
-            objects += [found for found in _in_compiled_module(module) if found.name not in named]
+            objects += [
+                found
+                for found in _in_compiled_module(module)
+                if found.name not in named
+            ]
     return objects
 
 
@@ -153,12 +161,18 @@ def _public_files(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.rglob("*.py"))
-        if not any(_is_private(part) for part in path.relative_to(folder).with_suffix("").parts)
+        if not any(
+            _is_private(part) for part in path.relative_to(folder).with_suffix("").parts
+        )
     ]
 
 
 def _is_private(part: str) -> bool:
-    return (part.startswith("_") and part != "__init__") or part in ("test", "tests", "idle_test")
+    return (part.startswith("_") and part != "__init__") or part in (
+        "test",
+        "tests",
+        "idle_test",
+    )
 
 
 def _module_name(path: Path, library: Path) -> str:
@@ -166,16 +180,22 @@ def _module_name(path: Path, library: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _in_statements(scope: str, statements: Iterable[ast.stmt]) -> Iterator[DocumentedObject]:
+def _in_statements(
+    scope: str, statements: Iterable[ast.stmt]
+) -> Iterator[DocumentedObject]:
     for statement in statements:
         if isinstance(statement, _HAS_BODY):
             yield from _in_statements(scope, statement.body)
-        elif isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        elif isinstance(
+            statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ):
             if statement.name.startswith("_"):
                 continue
             name = f"{scope}.{statement.name}"
             if docstring := ast.get_docstring(statement):
-                yield DocumentedObject(name, _kind(statement), _source_signature(statement), docstring)
+                yield DocumentedObject(
+                    name, _kind(statement), _source_signature(statement), docstring
+                )
             if isinstance(statement, ast.ClassDef):
                 yield from _in_statements(name, statement.body)
 
@@ -190,7 +210,9 @@ def _kind(statement: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> s
     return "property" if decorators & {"property", "cached_property"} else "function"
 
 
-def _source_signature(statement: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+def _source_signature(
+    statement: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> str:
     if isinstance(statement, ast.ClassDef) or _kind(statement) == "property":
         return ""
     arguments = statement.args
@@ -211,18 +233,26 @@ def _in_compiled_module(module: str) -> Iterator[DocumentedObject]:
     namespace = vars(importlib.import_module(module))
     for name in sorted(namespace):
         found = namespace[name]
-        # Neither re-exports (`from math import gcd`) nor aliases (`array.ArrayType`) are asked about.
+        # Re-exports (`from math import gcd`) and aliases (`array.ArrayType`) are left out.
         home = str(getattr(found, "__module__", "")).lstrip("_")
-        if _HOME_NAMES.get(home, home) != module or getattr(found, "__name__", "") != name:
+        if (
+            _HOME_NAMES.get(home, home) != module
+            or getattr(found, "__name__", "") != name
+        ):
             continue
-        # Test runners and shells put their own functions in the place of sys.unraisablehook and its like.
+        # Test runners and shells put their own functions in the place of sys.unraisablehook.
         if name.startswith("_") or name.endswith("hook"):
             continue
         scope = name if module == "builtins" else f"{module}.{name}"
         if inspect.isclass(found):
             yield from _in_compiled_class(scope, found)
         elif inspect.isbuiltin(found) and found.__doc__:
-            yield DocumentedObject(scope, "function", _compiled_signature(found), inspect.cleandoc(found.__doc__))
+            yield DocumentedObject(
+                scope,
+                "function",
+                _compiled_signature(found),
+                inspect.cleandoc(found.__doc__),
+            )
 
 
 def _in_compiled_class(scope: str, found: type) -> Iterator[DocumentedObject]:
@@ -234,10 +264,17 @@ def _in_compiled_class(scope: str, found: type) -> Iterator[DocumentedObject]:
         if name.startswith("_") or not isinstance(docstring, str):
             continue
         if inspect.isgetsetdescriptor(member) or inspect.ismemberdescriptor(member):
-            yield DocumentedObject(f"{scope}.{name}", "property", "", inspect.cleandoc(docstring))
-        elif inspect.ismethoddescriptor(member) or isinstance(member, classmethod | staticmethod):
             yield DocumentedObject(
-                f"{scope}.{name}", "function", _compiled_signature(member), inspect.cleandoc(docstring)
+                f"{scope}.{name}", "property", "", inspect.cleandoc(docstring)
+            )
+        elif inspect.ismethoddescriptor(member) or isinstance(
+            member, classmethod | staticmethod
+        ):
+            yield DocumentedObject(
+                f"{scope}.{name}",
+                "function",
+                _compiled_signature(member),
+                inspect.cleandoc(docstring),
             )
 
 
@@ -246,7 +283,9 @@ def _compiled_signature(found: object) -> str:
     if not text:
         return ""
     names = [part.split("=")[0].strip() for part in text.strip("()").split(",")]
-    return _short_signature([name for name in names if name and name[0] != "$" and name != "/"])
+    return _short_signature(
+        [name for name in names if name and name[0] != "$" and name != "/"]
+    )
 
 
 def _short_signature(names: list[str]) -> str:
