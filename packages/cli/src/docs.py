@@ -23,7 +23,14 @@ def write() -> None:
 
 def generated_pages() -> dict[str, str]:
     """File name to content of each page."""
-    return {"flow.md": _flow_page(), "cli.md": _cli_page()}
+    from packages.qwen_ft.src.config_reference import config_reference, config_schema_page
+
+    return {
+        "cli.md": _cli_page(),
+        "configuration.md": config_reference(),
+        "configuration.schema.json": config_schema_page(),
+        "flow.md": _flow_page(),
+    }
 
 
 def _flow_page() -> str:

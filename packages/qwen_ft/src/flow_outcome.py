@@ -19,7 +19,7 @@ from metaflow.exception import MetaflowException
 from metaflow.parameters import flow_context
 from metaflow.util import get_username
 
-from packages.cloud.src.exit_codes import EX_CANTCREAT, EX_NOPERM, UserError
+from packages.cloud.src.exit_codes import EX_CANTCREAT, EX_CONFIG, EX_NOPERM, UserError
 from packages.qwen_ft.src.terminal_progress import progress_drawn
 
 OUTCOME_VARIABLE = "QWEN_FT_OUTCOME"
@@ -76,6 +76,11 @@ def _run(flow_class: type[FlowSpec]) -> int:
     except UserError as error:
         tell_at_the_end(error.message, error.exit_code)
         return error.exit_code
+    except UnicodeDecodeError as error:  # a configuration that Metaflow reads as text
+        tell_at_the_end(
+            f"A configuration file is not UTF-8 text: {error}. Save it as UTF-8.", EX_CONFIG
+        )
+        return EX_CONFIG
     except PermissionError as error:
         tell_at_the_end(
             f"No permission: {error.filename}. Give this user the right to it, or name another place.",

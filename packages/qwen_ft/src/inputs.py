@@ -8,7 +8,9 @@ from typing import Any
 
 from packages.chat_data.src.sources import PinnedSource, pin_source
 from packages.qwen_ft.src.base_model import BaseModelPin, resolve_base_model
+from packages.qwen_ft.src.base_model_shape import read_shape
 from packages.qwen_ft.src.config import RunConfig, resolve
+from packages.qwen_ft.src.config_checks import check_against_model, warnings_of
 from packages.qwen_ft.src.logs import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,9 @@ def pin_inputs(
     config = resolve(settings, changes)
     set_up_logging(config.logging)
     base = resolve_base_model(config.model)
+    check_against_model(config, *read_shape(base))
+    for warning in warnings_of(config):
+        log.warning(warning)
     source = pin_source(config.data.source)
     log.info(
         "config %s, base model %s@%s, data %s: %d objects, sha256 %s",

@@ -4,13 +4,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from metaflow import current
+
 from packages.chat_data.src.token_manifest import TokenManifest
 from packages.qwen_ft.src.base_model import BaseModelPin
+from packages.qwen_ft.src.cards import live_curves
 from packages.qwen_ft.src.config import RunConfig
 from packages.qwen_ft.src.evaluation_report import EvaluationReport
 from packages.qwen_ft.src.logs import set_up_logging
 from packages.qwen_ft.src.run_store import open_run_store
-from packages.qwen_ft.src.trained_adapter import TrainedAdapter
+from packages.qwen_ft.src.trained_adapter import CurvePoint, TrainedAdapter
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +25,14 @@ def train_trial(
     from packages.qwen_ft.src.train import train_adapter
 
     set_up_logging(config.logging)
-    trained = train_adapter(config, base, tokens, open_run_store().uri, trial)
+    draw = live_curves(current.card)
+
+    def show(curves: tuple[CurvePoint, ...]) -> None:
+        draw(curves)
+        current.card.refresh()
+
+    store_uri = open_run_store().uri
+    trained = train_adapter(config, base, tokens, store_uri, trial, on_progress=show)
     log.info(
         "trained %d steps in %.1f s: validation perplexity %.3f -> %.3f, adapter sha256 %s",
         trained.steps,

@@ -1,0 +1,98 @@
+"""The mandated command on a laptop: raw text to a registered adapter, accepted, rejected, and stopped."""
+
+import json
+import re
+
+import pytest
+
+from tests.end_to_end.flow_process import SMALL, client, run_flow
+
+pytestmark = pytest.mark.flow
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    return tmp_path_factory.mktemp("workplace")
+
+
+@pytest.fixture(scope="module")
+def first(workplace):
+    finished = run_flow(workplace, "run", "--set", SMALL)
+    assert finished.exit_code == 0, finished.output
+    return finished
+
+
+@pytest.fixture(scope="module")
+def second(workplace, first):
+    finished = run_flow(workplace, "run", "--set", SMALL)
+    assert finished.exit_code == 0, finished.output
+    return finished
+
+
+def sha_of(finished) -> str:
+    return re.search(r"adapter sha256 +([0-9a-f]{64})", finished.output)[1]
+
+
+def test_the_first_run_registers_v1_0_and_says_why(workplace, first):
+    assert "accepted: tuned/base perplexity" in first.output
+    version = workplace / "registry" / "tiny-qwen2-lora" / "v1.0"
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["version"] == "v1.0"
+    assert (version / "adapter_model.safetensors").is_file()
+
+
+def test_the_adapter_that_is_registered_is_the_one_that_was_measured(workplace, first):
+    version = workplace / "registry" / "tiny-qwen2-lora" / "v1.0"
+    files = json.loads((version / "manifest.json").read_text())["files"]
+    registered = {file["path"]: file["sha256"] for file in files}
+    assert registered["adapter_model.safetensors"] == sha_of(first)
+    measured = client(
+        workplace,
+        "from metaflow import Flow, namespace; namespace(None); "
+        "print(Flow('TrainingFlow').latest_successful_run.data.report.adapter_sha256)",
+    )
+    assert measured == sha_of(first)
+
+
+def test_the_same_run_again_makes_v1_1_with_the_same_data_and_adapter(workplace, first, second):
+    assert sha_of(second) == sha_of(first)
+    folder = workplace / "registry" / "tiny-qwen2-lora"
+    lineages = [
+        json.loads((folder / version / "manifest.json").read_text())["lineage"]
+        for version in ("v1.0", "v1.1")
+    ]
+    assert lineages[0]["data_sha256"] == lineages[1]["data_sha256"]
+    assert lineages[0]["run"] != lineages[1]["run"]
+
+
+def test_tokens_are_written_once_for_both_runs(workplace, second):
+    assert "tokens unchanged" in second.output
+    store = workplace / ".metaflow" / "qwen_ft" / "tokens"
+    assert len(list(store.glob("*.json"))) == 1
+
+
+def test_the_production_tag_is_on_the_last_accepted_run_alone(workplace, second):
+    tagged = client(
+        workplace,
+        "from metaflow import Flow, namespace; namespace(None); "
+        "f = Flow('TrainingFlow'); print([r.id for r in f.runs('production')] == [f.latest_run.id])",
+    )
+    assert tagged == "True"
+
+
+def test_a_rejected_run_ends_green_registers_nothing_and_says_why(workplace, second):
+    finished = run_flow(workplace, "run", "--set", f"{SMALL} gate.max_perplexity=1.01")
+
+    assert finished.exit_code == 0, finished.output
+    assert re.search(r"rejected: tuned perplexity [\d.]+ is not below 1.01", finished.output)
+    versions = sorted(p.name for p in (workplace / "registry" / "tiny-qwen2-lora").glob("v*"))
+    assert versions == ["v1.0", "v1.1"]
+
+
+def test_metrics_read_back_as_numbers_with_the_client_alone(workplace, second):
+    perplexity = client(
+        workplace,
+        "from metaflow import Flow, namespace; namespace(None); "
+        "r = Flow('TrainingFlow').latest_successful_run; print(r.data.metrics['perplexity'])",
+    )
+    assert 1 < float(perplexity) < 1000
