@@ -36,7 +36,7 @@ def json_rows(
                 _refuse_whole_json(line, place, number)
                 seen_row = True
             cut_off = number == block.first_line + len(lines) - 1
-            row = _row(line, place, number, report, limits, cut_off=cut_off)
+            row = json_row(line, place, number, report, limits, cut_off=cut_off)
             if row is not None:
                 yield number, row
 
@@ -69,15 +69,20 @@ def _refuse_whole_json(line: str, place: str, number: int) -> None:
         )
 
 
-def _row(
+def json_row(
     line: str,
     place: str,
     number: int,
     report: ReadReport,
     limits: ReadLimits,
     *,
-    cut_off: bool,
+    cut_off: bool = False,
 ) -> dict[str, object] | None:
+    """The object in `line`; None if it was refused.
+
+    Args:
+        cut_off: nothing follows, not even a line end: an incomplete row is then a truncated file.
+    """
     try:
         _check_depth(line, limits.json_depth)
         value = _DECODER.decode(line)
@@ -89,19 +94,15 @@ def _row(
             )
         if len(value) > limits.keys_per_row:
             raise _Refused(
-                "D051",
+                "D049",
                 f"{len(value):,} keys, more than {limits.keys_per_row}",
                 "drop unused keys",
             )
         return value
     except json.JSONDecodeError as error:
         column = len(line[: error.pos].encode()) + 1
-        if (
-            cut_off
-            and error.pos >= len(line.rstrip())
-            or cut_off
-            and "Unterminated string" in error.msg
-        ):
+        ended = error.pos >= len(line.rstrip()) or "Unterminated" in error.msg
+        if cut_off and ended:
             message, remedy = (
                 "the last row is truncated (no final newline)",
                 "fetch the whole file again",

@@ -1,11 +1,13 @@
 """The exact bytes that a run trains on: which objects, how large, with which hash."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst")
 TABLE_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+_ABOUT = re.compile(r"(?i)(?:readme|licen[cs]e|notice|changelog|citation|authors)\b")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -74,18 +76,23 @@ def file_type(key: str) -> tuple[str, str]:
 def choose_keys(keys: list[str]) -> tuple[list[str], str]:
     """The keys worth reading, sorted, and a note on the rest.
 
-    Hidden files never count. Where there are tables (JSONL, CSV, Parquet), text beside them is documentation.
+    Hidden files never count. A folder is read as rows or as text, not as both: as rows where there is JSONL or
+    Parquet, and else as whichever of tables (JSON, CSV) and text has more files, a README or a licence not counted.
     """
     visible = [
         key for key in keys if not any(part.startswith(".") for part in key.split("/"))
     ]
     known = sorted(key for key in visible if file_type(key)[0])
+    texts = [key for key in known if file_type(key)[0] == "text"]
     tables = [key for key in known if file_type(key)[0] != "text"]
-    chosen = tables or known
+    certain = any(file_type(key)[0] in ("jsonl", "parquet") for key in tables)
+    pages = [key for key in texts if not _ABOUT.match(key.rpartition("/")[2])]
+    as_rows = bool(tables) and (certain or len(tables) >= len(pages))
+    chosen, other = (tables, texts) if as_rows else (texts, tables)
     notes = []
-    if len(known) > len(chosen):
+    if other:
         notes.append(
-            f"{len(known) - len(chosen)} text files beside the tables left out"
+            f"{len(other)} {'text files beside the tables' if as_rows else 'tables beside the text'} left out"
         )
     if len(visible) > len(known):
         notes.append(f"{len(visible) - len(known)} files of other types left out")

@@ -19,7 +19,6 @@ NOTICES = {
     "N106": "texts brought to Unicode NFC",
     "N110": "keys of rows ignored",
     "N111": "empty files skipped",
-    "N112": "e-mail addresses kept",
     "N120": "documents longer than max_tokens",
     "N121": "windows without a scored token left out",
 }

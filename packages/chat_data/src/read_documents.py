@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from packages.chat_data.src.byte_chunks import expanded, verified
 from packages.chat_data.src.clean_text import TextProblem, TextRules
 from packages.chat_data.src.document import Document, Message
+from packages.chat_data.src.json_array import json_file_rows
 from packages.chat_data.src.json_rows import json_rows
 from packages.chat_data.src.limits import DEFAULT_PASSAGE_CHARACTERS, ReadOptions
 from packages.chat_data.src.passages import passages
@@ -155,6 +156,8 @@ class _SourceReader:
             rows = csv_rows(
                 blocks, place, self._report, limits, "\t" if kind == "tsv" else ","
             )
+        elif kind == "json":
+            rows = json_file_rows(blocks, place, self._report, limits)
         else:
             rows = json_rows(blocks, place, self._report, limits)
         yield from self._row_documents(rows, pinned.key, place)

@@ -170,6 +170,8 @@ class _Tokenization:
         sides = assign_sides(keys, self._split, self._source.uri)
         changes = self._write(document_batches(dataset), sides)
         report.raise_if_bad()
+        report.notices["N120"] += changes[self._options.over_length]
+        report.notices["N121"] += changes["unscored_windows"]
         splits = {
             name: self._writers[side].finish() for side, name in _SPLIT_NAMES.items()
         }

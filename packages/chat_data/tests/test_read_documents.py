@@ -1,6 +1,7 @@
 import io
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,34 @@ def test_any_bytes_give_documents_or_coded_problems(tmp_path, name, data, quaran
     else:
         assert documents or report.rejected
     path.unlink()
+
+
+ELEMENTS = st.sampled_from(
+    [b'{"text": "a"}', b'{"text": 1}', b"5", b"[", b"]", b",", b"\n", b" ", b"\xff"]
+)
+
+
+@PROPERTY
+@given(data=st.lists(ELEMENTS, max_size=20).map(b"".join), chunk=st.integers(1, 50))
+def test_any_array_gives_documents_or_coded_problems(tmp_path, data, chunk):
+    path = tmp_path / "rows.json"
+    path.write_bytes(b"[" + data)
+    report = ReadReport(io.StringIO(), max_bad_fraction=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("packages.chat_data.src.local_source.CHUNK_BYTES", chunk)
+        try:
+            documents = list(read_documents(pin_source(str(path)), None, report))
+        except BadData:
+            return
+    assert len(documents) + report.rejected + report.blank == report.lines
+    try:
+        # An independent parser: what it takes for an array of objects is read without a problem of the file.
+        rows = json.loads(path.read_bytes())
+    except ValueError:
+        assert report.rejected
+    else:
+        good = sum(row == {"text": "a"} for row in rows)
+        assert (len(documents), report.rejected) == (good, len(rows) - good)
 
 
 @PROPERTY

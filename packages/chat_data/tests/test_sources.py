@@ -63,12 +63,23 @@ def test_a_folder_gives_its_readable_files_in_order_and_no_hidden_ones(tmp_path)
     assert source.note == "1 files of other types left out"
 
 
-def test_text_beside_tables_is_documentation(tmp_path):
-    (tmp_path / "README.md").write_text("about")
-    (tmp_path / "train.jsonl").write_text('{"text": "a"}')
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["README.md", "train.jsonl"], ["train.jsonl"]),
+        (["a.md", "b.md", "c.md", "rows.jsonl"], ["rows.jsonl"]),
+        (["README.md", "LICENSE.txt", "train.csv"], ["train.csv"]),
+        (["a.md", "b.md", "package.json"], ["a.md", "b.md"]),
+        (["README.md", "sub/README.md"], ["README.md", "sub/README.md"]),
+    ],
+)
+def test_a_folder_is_read_as_rows_or_as_text(tmp_path, names, chosen):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
     source = pin_source(str(tmp_path))
-    assert [one.key for one in source.objects] == ["train.jsonl"]
-    assert source.note == "1 text files beside the tables left out"
+    assert [one.key for one in source.objects] == chosen
+    assert ("left out" in source.note) == (len(chosen) < len(names))
 
 
 def test_a_pattern_gives_what_it_matches(tmp_path):
