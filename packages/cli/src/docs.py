@@ -1,6 +1,7 @@
 """`docs`: writes docs/reference from the code, so that it cannot lag behind."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -61,14 +62,13 @@ def _flow_page() -> str:
 
 
 def _cli_page() -> str:
-    import click
     from typer.main import get_command
 
     from packages.cli.src.main import app as whole
 
     lines = ["# Command line", "", "Made from `--help` by `./python -m packages.cli docs write`.", ""]
 
-    def describe(command: click.Command, path: str) -> None:
+    def describe(command: Any, path: str) -> None:
         inner = getattr(command, "commands", {})
         if not inner:
             lines.extend([f"## `{path}`", "", (command.help or "").strip(), ""])
@@ -80,9 +80,9 @@ def _cli_page() -> str:
     return "\n".join(lines)
 
 
-def _parameter_rows(command: object) -> list[str]:
+def _parameter_rows(command: Any) -> list[str]:
     rows = []
-    for parameter in getattr(command, "params", []):
+    for parameter in command.params:
         named = ", ".join(f"`{o}`" for o in parameter.opts)
         text = getattr(parameter, "help", "") or ""
         kind = "argument" if parameter.param_type_name == "argument" else "option"
