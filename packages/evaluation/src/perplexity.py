@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import cross_entropy
 
 IGNORED_LABEL = -100
 
@@ -27,7 +27,9 @@ def summed_nll(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
     return math.fsum(nats.tolist()), int(scored.sum())
 
 
-def nll_by_row(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def nll_by_row(
+    logits: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """`summed_nll` of each row: nats (batch,) float64 and scored tokens (batch,) int64.
 
     Raises:
@@ -42,7 +44,7 @@ def nll_by_row(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor
     # float32: on random logits (V = 32,000) the bf16 mean read 14.875 nats for 14.931, perplexity 5 % low.
     predictions = logits[:, :-1].flatten(0, 1).float()
     targets = labels[:, 1:]
-    nats = F.cross_entropy(
+    nats = cross_entropy(
         predictions, targets.flatten(), ignore_index=IGNORED_LABEL, reduction="none"
     )
     return nats.view(targets.shape).double().sum(1), (targets != IGNORED_LABEL).sum(1)

@@ -12,7 +12,9 @@ class Window:
     first_scored: int
 
 
-def rolling_windows(n_tokens: int, window_tokens: int, stride_tokens: int) -> tuple[Window, ...]:
+def rolling_windows(
+    n_tokens: int, window_tokens: int, stride_tokens: int
+) -> tuple[Window, ...]:
     """The windows of one document, in order; together they score tokens 1 .. n_tokens - 1 once each.
 
     The first token has nothing before it and is never scored. A document that fits is one window.
@@ -29,7 +31,9 @@ def rolling_windows(n_tokens: int, window_tokens: int, stride_tokens: int) -> tu
             "score. Use the context length of the model."
         )
     if stride_tokens < 1:
-        raise ValueError(f"stride_tokens is {stride_tokens}; windows must move. Use at least 1.")
+        raise ValueError(
+            f"stride_tokens is {stride_tokens}; windows must move. Use at least 1."
+        )
     # A full window as stride would leave the first token of each further window without context.
     step = min(stride_tokens, window_tokens - 1)
     windows: list[Window] = []

@@ -39,7 +39,9 @@ def test_agrees_with_a_loop_over_single_tokens():
                 continue
             scores = [float(x) for x in logits[row, t]]
             peak = max(scores)
-            nats += peak + math.log(sum(math.exp(x - peak) for x in scores)) - scores[label]
+            nats += (
+                peak + math.log(sum(math.exp(x - peak) for x in scores)) - scores[label]
+            )
             scored += 1
     found_nats, found_scored = summed_nll(logits, labels)
     assert found_scored == scored
@@ -49,7 +51,9 @@ def test_agrees_with_a_loop_over_single_tokens():
 def test_splitting_the_batch_does_not_change_the_result():
     logits, labels = _random_batch()
     whole = perplexity([summed_nll(logits, labels)])
-    rows = perplexity([summed_nll(logits[i : i + 1], labels[i : i + 1]) for i in range(4)])
+    rows = perplexity(
+        [summed_nll(logits[i : i + 1], labels[i : i + 1]) for i in range(4)]
+    )
     assert rows == pytest.approx(whole, rel=1e-12)
 
 

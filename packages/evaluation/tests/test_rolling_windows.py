@@ -6,7 +6,11 @@ from packages.evaluation.src.rolling_windows import Window, rolling_windows
 def test_seven_tokens_by_hand():
     # Window 4, stride 2: tokens 1-3 in the first window, then two new tokens per window, each
     # window as long as fits; token 6 is alone in the last, which is full.
-    assert rolling_windows(7, 4, 2) == (Window(0, 4, 1), Window(2, 6, 4), Window(3, 7, 6))
+    assert rolling_windows(7, 4, 2) == (
+        Window(0, 4, 1),
+        Window(2, 6, 4),
+        Window(3, 7, 6),
+    )
 
 
 @pytest.mark.parametrize("window", [2, 3, 5, 8])

@@ -22,7 +22,7 @@ class NonFiniteLoss(UserError):
     """The loss or a gradient became NaN or infinite; training has stopped there."""
 
 
-class AdapterTrainer(Trainer):
+class AdapterTrainer(Trainer):  # type: ignore[misc]
     """Trainer whose `evaluate` is exact, and whose optimizer may keep float32 masters.
 
     Args:
@@ -31,13 +31,18 @@ class AdapterTrainer(Trainer):
         masters: keep float32 masters of the adapter's weights.
     """
 
-    def __init__(self, *, scoring: dict[str, int], masters: bool, **settings: Any) -> None:
+    control: Any
+    optimizer: Any
+
+    def __init__(
+        self, *, scoring: dict[str, int], masters: bool, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self.scoring = scoring
         self.masters = masters
         self.tokens_seen = 0
 
-    def evaluate(  # type: ignore[override]
+    def evaluate(
         self,
         eval_dataset: Sequence[TokenRow] | None = None,
         ignore_keys: list[str] | None = None,
@@ -54,7 +59,9 @@ class AdapterTrainer(Trainer):
             "scored_tokens": sum(scores.tokens),
             "runtime": round(time.perf_counter() - started, 3),
         }
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        metrics = {
+            f"{metric_key_prefix}_{name}": value for name, value in found.items()
+        }
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -64,7 +71,8 @@ class AdapterTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The configured optimizer, over float32 masters if asked for."""
         if not self.masters:
-            return super().create_optimizer(model)
+            plain: torch.optim.Optimizer = super().create_optimizer(model)
+            return plain
         if self.optimizer is None:
             trained = self.model if model is None else model
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, trained)
@@ -84,12 +92,17 @@ class AdapterTrainer(Trainer):
                 [group for group in groups if group["params"]],
                 lambda masters: kind(masters, **settings),
             )
-        return self.optimizer
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
 
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any) -> torch.Tensor:
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any
+    ) -> torch.Tensor:
         """One forward and backward pass; stops at a loss that is not finite."""
         mask = inputs.get("attention_mask")
-        self.tokens_seen += inputs["input_ids"].numel() if mask is None else int(mask.sum())
+        self.tokens_seen += (
+            inputs["input_ids"].numel() if mask is None else int(mask.sum())
+        )
         loss: torch.Tensor = super().training_step(model, inputs, *args)
         # Reading the loss waits for the GPU, so there it is read when it is logged.
         if loss.device.type == "cpu" and not loss.isfinite():
@@ -133,7 +146,7 @@ def _finite(parameter: torch.Tensor) -> bool:
     return not parameter.is_floating_point() or bool(parameter.isfinite().all())
 
 
-class EvaluateAtTheEnd(TrainerCallback):
+class EvaluateAtTheEnd(TrainerCallback):  # type: ignore[misc]
     """Measures after the last step too, where `eval_steps` does not divide the number of steps."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

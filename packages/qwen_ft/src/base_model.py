@@ -3,7 +3,6 @@
 Resolving a name imports no torch, so a wrong name stops a run before any machine is paid for.
 """
 
-import difflib
 import hashlib
 import logging
 import os
@@ -18,6 +17,7 @@ from packages.cloud.src.exit_codes import (
     EX_UNAVAILABLE,
     UserError,
 )
+from packages.qwen_ft.src.hub_model import STARTER_NAME, hub_commit, unknown_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,24 +25,6 @@ if TYPE_CHECKING:
     from packages.qwen_ft.src.config import ModelSettings, QuantizationSettings
 
 log = logging.getLogger(__name__)
-
-STARTER_NAME = "starter://tiny-qwen2"
-# Offered as near names; any other causal model on the hub works too.
-KNOWN_NAMES = (
-    STARTER_NAME,
-    "Qwen/Qwen2.5-0.5B",
-    "Qwen/Qwen2.5-0.5B-Instruct",
-    "Qwen/Qwen2.5-1.5B",
-    "Qwen/Qwen2.5-1.5B-Instruct",
-    "Qwen/Qwen2.5-3B-Instruct",
-    "Qwen/Qwen2.5-7B",
-    "Qwen/Qwen2.5-7B-Instruct",
-    "Qwen/Qwen2.5-14B-Instruct",
-    "Qwen/Qwen2.5-32B-Instruct",
-    "Qwen/Qwen2.5-72B",
-    "Qwen/Qwen2.5-72B-Instruct",
-)
-HUB_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +82,7 @@ def resolve_base_model(settings: "ModelSettings") -> BaseModelPin:
     name = settings.name
     if name.startswith("starter://"):
         if name != STARTER_NAME:
-            raise _unknown_model(name, f"there is one starter model, {STARTER_NAME}")
+            raise unknown_model(name, f"there is one starter model, {STARTER_NAME}")
         return _pin_folder(name, starter_folder(), "starter")
     if Path(name).is_dir():
         return _pin_folder(name, Path(name), "folder")
@@ -111,11 +93,15 @@ def resolve_base_model(settings: "ModelSettings") -> BaseModelPin:
             f"Qwen/Qwen2.5-0.5B, or {STARTER_NAME}.",
             EX_NOINPUT,
         )
-    return _pin_hub(name, settings.revision)
+    return BaseModelPin(name, hub_commit(name, settings.revision), "hub")
 
 
 def _pin_folder(name: str, folder: Path, kind: str) -> BaseModelPin:
-    paths = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    paths = (
+        sorted(path for path in folder.iterdir() if path.is_file())
+        if folder.is_dir()
+        else []
+    )
     names = {path.name for path in paths}
     missing = [
         what
@@ -134,7 +120,9 @@ def _pin_folder(name: str, folder: Path, kind: str) -> BaseModelPin:
             EX_NOINPUT,
         )
     files = tuple((p.name, p.stat().st_size, _sha256(p)) for p in paths)
-    together = hashlib.sha256("\n".join(f"{n} {h}" for n, _, h in files).encode()).hexdigest()
+    together = hashlib.sha256(
+        "\n".join(f"{n} {h}" for n, _, h in files).encode()
+    ).hexdigest()
     return BaseModelPin(name, together[:40], kind, files)
 
 
@@ -143,72 +131,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _pin_hub(name: str, revision: str | None) -> BaseModelPin:
-    import huggingface_hub as hub
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, RepositoryNotFoundError
-    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RevisionNotFoundError
-
-    try:
-        if revision and isinstance(
-            hub.try_to_load_from_cache(name, "config.json", revision=revision), str
-        ):
-            return BaseModelPin(name, revision, "hub")
-        found = hub.HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT_S).sha
-    except HFValidationError as error:
-        raise _unknown_model(name, "it is no folder and no valid hub id") from error
-    except GatedRepoError as error:
-        raise UserError(
-            f"The hub has {name}, but not for this account. Accept its terms on its page, then "
-            "set HF_TOKEN.",
-            EX_UNAVAILABLE,
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UserError(
-            f"The hub has {name}, but no revision {revision}. Give a commit of that model, or "
-            "remove model.revision to take the newest.",
-            EX_CONFIG,
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise _unknown_model(name, "the hub has no such model, or it is private") from error
-    except OfflineModeIsEnabled as error:
-        raise _hub_unreachable(name, "HF_HUB_OFFLINE is set") from error
-    except HfHubHTTPError as error:
-        raise _hub_unreachable(name, _first_line(error)) from error
-    except Exception as error:
-        # The transport errors of the hub's HTTP client have no base class that hub itself exports.
-        if type(error).__module__.split(".")[0] not in ("httpx2", "httpx", "httpcore2", "httpcore"):
-            raise
-        raise _hub_unreachable(name, _first_line(error)) from error
-    if found is None:
-        raise _hub_unreachable(name, "its answer names no commit")
-    return BaseModelPin(name, found, "hub")
-
-
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _unknown_model(name: str, why: str) -> UserError:
-    lowered = {known.lower(): known for known in KNOWN_NAMES}
-    near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
-    offer = [lowered[key] for key in near] or [STARTER_NAME, "Qwen/Qwen2.5-0.5B"]
-    return UserError(
-        f"model.name is {name!r}: {why}. Did you mean {' or '.join(offer)}? A folder with "
-        "config.json and *.safetensors works as well.",
-        EX_CONFIG,
-    )
-
-
-def _hub_unreachable(name: str, why: str) -> UserError:
-    return UserError(
-        f"Cannot ask the Hugging Face hub for {name}: {why}. Check the network (or HF_ENDPOINT) "
-        f"and try again, give a folder that holds the model, or use {STARTER_NAME}, which needs "
-        "no network.",
-        EX_UNAVAILABLE,
-    )
-
-
-def load_tokenizer(pin: BaseModelPin, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+def load_tokenizer(
+    pin: BaseModelPin, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
     """The tokenizer of the base model, with a pad token that is not its end-of-turn token.
 
     Raises:
@@ -228,7 +157,9 @@ def load_tokenizer(pin: BaseModelPin, trust_remote_code: bool = False) -> "PreTr
         ) from error
     if tokenizer.pad_token_id is None:
         known = tokenizer.get_vocab()
-        tokenizer.pad_token = "<|endoftext|>" if "<|endoftext|>" in known else tokenizer.eos_token
+        tokenizer.pad_token = (
+            "<|endoftext|>" if "<|endoftext|>" in known else tokenizer.eos_token
+        )
     if tokenizer.pad_token_id is None:
         raise UserError(
             f"The tokenizer of {pin.name} has neither a pad nor an end token. Set pad_token in "
@@ -243,7 +174,7 @@ def load_tokenizer(pin: BaseModelPin, trust_remote_code: bool = False) -> "PreTr
         tokenizer.eos_token,
         tokenizer.eos_token_id,
     )
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 def _revision(pin: BaseModelPin) -> dict[str, str]:
@@ -271,7 +202,9 @@ def load_base_model(
     from packages.qwen_ft.src import precision
 
     device = precision.pick_device(settings.device_map)
-    dtype, notes = precision.pick_dtype(settings.torch_dtype, _stored_dtype(pin, settings), device)
+    dtype, notes = precision.pick_dtype(
+        settings.torch_dtype, _stored_dtype(pin, settings), device
+    )
     exact = not training and device.type == "cpu"
     plan, why = precision.plan_quantization(quantization, device, exact=exact)
     notes += why
@@ -281,6 +214,7 @@ def load_base_model(
         settings,
         {"dtype": dtype, "device_map": {"": str(device)}, "quantization_config": plan},
     )
+    precision.choose_cpu_threads(model)
     if plan is not None:
         precision.keep_cpu_weights_in_training_layout(model)
     if exact:
@@ -288,7 +222,9 @@ def load_base_model(
     loaded = LoadedBase(
         model=model,
         weight_bytes=precision.weight_bytes(model),
-        precision=precision.describe(plan, "float32" if exact else str(dtype).split(".")[-1]),
+        precision=precision.describe(
+            plan, "float32" if exact else str(dtype).split(".")[-1]
+        ),
         notes=tuple(notes),
     )
     log.info(
@@ -331,9 +267,14 @@ def _read_weights(
     pin: BaseModelPin, settings: "ModelSettings", where_and_how: dict[str, Any]
 ) -> "PreTrainedModel":
     import transformers
+    from safetensors import SafetensorError
 
     if settings.trust_remote_code:
-        log.warning("running Python code of %s at commit %s, as configured", pin.name, pin.revision)
+        log.warning(
+            "running Python code of %s at commit %s, as configured",
+            pin.name,
+            pin.revision,
+        )
     asked = settings.attn_implementation
     _quiet_third_parties()
     try:
@@ -351,13 +292,13 @@ def _read_weights(
             "Use auto or sdpa.",
             EX_UNAVAILABLE,
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"The weights of {pin.name} do not load: {_first_line(error)}. Its folder needs "
             "config.json and *.safetensors as save_pretrained writes them.",
             EX_DATAERR,
         ) from error
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _quiet_third_parties() -> None:

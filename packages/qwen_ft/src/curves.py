@@ -1,7 +1,7 @@
 """Collects the curves of a training while it runs: a callback of transformers' Trainer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OnProgress = Callable[[tuple[CurvePoint, ...]], None]
 
 
-class CurveRecorder(TrainerCallback):
+class CurveRecorder(TrainerCallback):  # type: ignore[misc]
     """One CurvePoint per step that was logged or evaluated.
 
     Args:
@@ -35,6 +35,13 @@ class CurveRecorder(TrainerCallback):
     def curves(self) -> tuple[CurvePoint, ...]:
         return tuple(self.points[step] for step in sorted(self.points))
 
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, **kwargs: Any
+    ) -> None:
+        """Take over the points of the run that this one goes on from; speeds are not kept."""
+        for entry in state.log_history:
+            self._add(int(entry["step"]), entry)
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._step_began = time.perf_counter()
 
@@ -44,10 +51,18 @@ class CurveRecorder(TrainerCallback):
         self.train_seconds += seconds
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kw: Any
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: dict[str, float] | None = None,
+        **kw: Any,
     ) -> None:
-        logs = logs or {}
-        point = self.points.get(state.global_step, CurvePoint(state.global_step))
+        if self._add(state.global_step, logs or {}) and self._on_progress is not None:
+            self._on_progress(self.curves)
+
+    def _add(self, step: int, logs: Mapping[str, Any]) -> bool:
+        point = self.points.get(step, CurvePoint(step))
         if "loss" in logs:
             point = replace(
                 point,
@@ -59,14 +74,15 @@ class CurveRecorder(TrainerCallback):
         elif "eval_perplexity" in logs:
             point = replace(point, validation_perplexity=logs["eval_perplexity"])
         else:
-            return
-        self.points[point.step] = point
-        if self._on_progress is not None:
-            self._on_progress(self.curves)
+            return False
+        self.points[step] = point
+        return True
 
     def _speed(self) -> float | None:
         """Input tokens per second of training since the last call."""
         seen = self.trainer.tokens_seen if self.trainer is not None else 0
-        speed = (seen - self._tokens_before) / self._seconds if self._seconds > 0 else None
+        speed = (
+            (seen - self._tokens_before) / self._seconds if self._seconds > 0 else None
+        )
         self._tokens_before, self._seconds = seen, 0.0
         return speed

@@ -34,7 +34,10 @@ def _mask_for_padded_batches(
 
     if attention_mask is None:
         return None
-    return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+    mask: torch.Tensor | None = sdpa_mask(
+        *args, attention_mask=attention_mask, **kwargs
+    )
+    return mask
 
 
 def document_attention(
@@ -63,7 +66,14 @@ def document_attention(
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         return sdpa_attention_forward(  # type: ignore[no-any-return]
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            **kwargs,
         )
     if sum(document_lengths) != query.shape[2]:
         raise ValueError(
@@ -92,14 +102,17 @@ def _by_document(
     """(heads, tokens, size) of query and grouped keys to (tokens, heads, size)."""
     parts = []
     for q, k, v in zip(
-        query.split(lengths, 1), key.split(lengths, 1), value.split(lengths, 1), strict=True
+        *(torch.split(t, lengths, 1) for t in (query, key, value)),
+        strict=True,
     ):
         attend = _plain if q.shape[1] <= _PLAIN_LIMIT else _flash
         parts.append(attend(q, k, v, scale))
     return torch.cat(parts)
 
 
-def _plain(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+def _plain(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+) -> torch.Tensor:
     heads, n_tokens, size = q.shape
     groups = heads // k.shape[0]
     grouped = q.reshape(k.shape[0], groups * n_tokens, size)
@@ -120,12 +133,16 @@ def _causal_bias(n_tokens: int, groups: int, dtype: torch.dtype) -> torch.Tensor
         if len(_BIASES) > 512:
             _BIASES.clear()
         ahead = torch.ones(n_tokens, n_tokens, dtype=torch.bool).triu(1)
-        bias = torch.zeros(n_tokens, n_tokens, dtype=dtype).masked_fill(ahead, float("-inf"))
+        bias = torch.zeros(n_tokens, n_tokens, dtype=dtype).masked_fill(
+            ahead, float("-inf")
+        )
         _BIASES[key] = bias.repeat(groups, 1)[None]
     return _BIASES[key]
 
 
-def _flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+def _flash(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+) -> torch.Tensor:
     out = torch.nn.functional.scaled_dot_product_attention(
         q[None], k[None], v[None], is_causal=True, scale=scale, enable_gqa=True
     )
@@ -144,7 +161,17 @@ def _by_varlen_kernel(
     ends = torch.tensor((0, *lengths), device=query.device).cumsum(0).to(torch.int32)
     q, k, v = (t[0].transpose(0, 1).contiguous() for t in (query, key, value))
     longest = max(lengths)
-    out: torch.Tensor = varlen_attn(
-        q, k, v, ends, ends, longest, longest, scale=scale, window_size=(-1, 0), enable_gqa=True
+    out = varlen_attn(
+        q,
+        k,
+        v,
+        ends,
+        ends,
+        longest,
+        longest,
+        scale=scale,
+        window_size=(-1, 0),
+        enable_gqa=True,
     )
+    assert isinstance(out, torch.Tensor)
     return out[None]

@@ -10,7 +10,11 @@ import torch
 from packages.evaluation.src.perplexity import IGNORED_LABEL, bits_per_byte, perplexity
 from packages.evaluation.src.rolling_windows import rolling_windows
 from packages.qwen_ft.src.document_attention import ATTENTION_NAME
-from packages.qwen_ft.src.document_rows import TokenRow, flatten_documents, pad_documents
+from packages.qwen_ft.src.document_rows import (
+    TokenRow,
+    flatten_documents,
+    pad_documents,
+)
 from packages.qwen_ft.src.frozen_head import head_is_plain, scored_hidden, token_nll
 
 if TYPE_CHECKING:
@@ -66,7 +70,9 @@ def score_documents(
     model.eval()
     try:
         with torch.no_grad():
-            for batch in _batches(_pieces(documents, window_tokens, stride_tokens), batch_size):
+            for batch in _batches(
+                _pieces(documents, window_tokens, stride_tokens), batch_size
+            ):
                 owners, found = _score(causal, batch)
                 np.add.at(nats, owners, found)
                 np.add.at(tokens, owners, 1)
@@ -75,7 +81,9 @@ def score_documents(
     return DocumentScores(tuple(nats.tolist()), tuple(tokens.tolist()))
 
 
-def _pieces(documents: Sequence[TokenRow], window: int, stride: int) -> Iterator[_Piece]:
+def _pieces(
+    documents: Sequence[TokenRow], window: int, stride: int
+) -> Iterator[_Piece]:
     for index in range(len(documents)):
         ids, scored = documents[index].ids, documents[index].scored
         for w in rolling_windows(len(ids), window, stride):
@@ -96,14 +104,20 @@ def _batches(pieces: Iterator[_Piece], size: int) -> Iterator[tuple[_Piece, ...]
         yield tuple(batch)
 
 
-def _score(model: "PreTrainedModel", pieces: tuple[_Piece, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _score(
+    model: "PreTrainedModel", pieces: tuple[_Piece, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Document index and nats of each scored token of the batch."""
     flat = model.config._attn_implementation == ATTENTION_NAME
     rows = [(piece,) for piece in pieces]
     batch = flatten_documents(rows) if flat else pad_documents(rows, 0)
-    batch = {k: v.to(model.device) if torch.is_tensor(v) else v for k, v in batch.items()}
+    batch = {
+        k: v.to(model.device) if torch.is_tensor(v) else v for k, v in batch.items()
+    }
     labels = batch.pop("labels")
-    owners = np.repeat([p.document for p in pieces], [int(p.scored[1:].sum()) for p in pieces])
+    owners = np.repeat(
+        [p.document for p in pieces], [int(p.scored[1:].sum()) for p in pieces]
+    )
     if head_is_plain(model):
         hidden = model.model(**batch, use_cache=False).last_hidden_state
         states, targets = scored_hidden(hidden, labels)

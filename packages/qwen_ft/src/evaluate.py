@@ -13,12 +13,20 @@ from packages.chat_data.src.token_shards import open_split
 from packages.cloud.src.exit_codes import EX_DATAERR, UserError
 from packages.cloud.src.object_store import open_store
 from packages.qwen_ft.src.adapter import WEIGHTS_FILE, fetch_adapter, load_adapter
-from packages.qwen_ft.src.base_model import BaseModelPin, load_base_model, load_tokenizer
+from packages.qwen_ft.src.base_model import (
+    BaseModelPin,
+    load_base_model,
+    load_tokenizer,
+)
 from packages.qwen_ft.src.document_nll import DocumentScores, score_documents
 from packages.qwen_ft.src.document_rows import TokenRow
 from packages.qwen_ft.src.evaluation_report import EvaluationReport, ModelScore, Sample
 from packages.qwen_ft.src.recipe import FAST, prepare_base
-from packages.qwen_ft.src.sample import answer_prompts, prompt_of_document, prompt_of_text
+from packages.qwen_ft.src.sample import (
+    answer_prompts,
+    prompt_of_document,
+    prompt_of_text,
+)
 from packages.qwen_ft.src.trained_adapter import TrainedAdapter
 
 if TYPE_CHECKING:
@@ -47,7 +55,9 @@ def compare_perplexity(
     """
     config = config.with_trial(dict(adapter.trial))  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory(prefix="qwen_ft-") as scratch:
-        documents = open_split(open_store(store_uri), tokens.hold_out, Path(scratch) / "tokens")
+        documents = open_split(
+            open_store(store_uri), tokens.hold_out, Path(scratch) / "tokens"
+        )
         folder = fetch_adapter(adapter, Path(scratch) / "adapter")
         adapted, precision = load_tuned(config, base, folder)
         started = time.perf_counter()
@@ -55,7 +65,9 @@ def compare_perplexity(
         runtime_s = time.perf_counter() - started
         samples = _samples(config, base, adapted, documents)
         keys = tuple(documents.key(i) for i in range(len(documents)))
-        scored_bytes = sum(int(documents[i].scored_bytes) for i in range(len(documents)))
+        scored_bytes = sum(
+            int(documents[i].scored_bytes) for i in range(len(documents))
+        )
     weights = next(file for file in adapter.files if file.name == WEIGHTS_FILE)
     report = EvaluationReport(
         base=model_score(untuned, scored_bytes),
@@ -83,10 +95,14 @@ def compare_perplexity(
     return report
 
 
-def load_tuned(config: "RunConfig", base: BaseModelPin, folder: Path) -> tuple["PeftModel", str]:
+def load_tuned(
+    config: "RunConfig", base: BaseModelPin, folder: Path
+) -> tuple["PeftModel", str]:
     """The base with the trained adapter of `folder`, ready to be scored, and its precision."""
     loaded = load_base_model(base, config.model, config.quantization, training=False)
-    prepare_base(loaded.model, FAST, attn_implementation=config.model.attn_implementation)
+    prepare_base(
+        loaded.model, FAST, attn_implementation=config.model.attn_implementation
+    )
     return load_adapter(loaded.model, folder, base.name), loaded.precision
 
 
@@ -126,7 +142,10 @@ def model_score(scores: DocumentScores, scored_bytes: int) -> ModelScore:
 
 
 def _samples(
-    config: "RunConfig", base: BaseModelPin, adapted: "PeftModel", documents: Sequence[TokenRow]
+    config: "RunConfig",
+    base: BaseModelPin,
+    adapted: "PeftModel",
+    documents: Sequence[TokenRow],
 ) -> tuple[Sample, ...]:
     settings = config.evaluation
     tokenizer = load_tokenizer(base, config.model.trust_remote_code)

@@ -9,8 +9,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from packages.evaluation.src.perplexity import IGNORED_LABEL
 
@@ -45,22 +45,28 @@ class FrozenHeadLoss(torch.autograd.Function):
             if gradient is not None:
                 logits.sub_(peak).exp_()
                 logits.scatter_add_(1, picked, torch.full_like(peak, -1.0))
-                gradient[begin:end] = (logits.to(weight.dtype) @ weight).to(hidden.dtype)
+                gradient[begin:end] = (logits.to(weight.dtype) @ weight).to(
+                    hidden.dtype
+                )
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(
+        ctx: Any, grad_output: torch.Tensor
+    ) -> tuple[torch.Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad_output.to(gradient.dtype), None, None
 
 
-def token_nll(hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def token_nll(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     """-ln p of each target in nats, float32 (tokens,); logits in float32, one chunk at a time."""
     parts = [hidden.new_zeros(0, dtype=torch.float32)]
     for begin, end in _chunks(len(targets), weight.shape[0]):
         logits = (hidden[begin:end].to(weight.dtype) @ weight.T).float()
-        parts.append(F.cross_entropy(logits, targets[begin:end], reduction="none"))
+        parts.append(cross_entropy(logits, targets[begin:end], reduction="none"))
     return torch.cat(parts)
 
 
@@ -112,7 +118,9 @@ def use_frozen_head(adapted: "PeftModel") -> bool:
 
         hidden = self.model(*args, use_cache=False, **kwargs).last_hidden_state
         rows, targets = scored_hidden(hidden, labels)
-        nats = FrozenHeadLoss.apply(rows, self.get_output_embeddings().weight, targets)
+        nats = FrozenHeadLoss.apply(  # type: ignore[no-untyped-call]
+            rows, self.get_output_embeddings().weight, targets
+        )
         return CausalLMOutputWithPast(loss=nats / _items(num_items_in_batch, targets))
 
     model.forward = MethodType(forward, model)

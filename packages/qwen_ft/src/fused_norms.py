@@ -6,8 +6,8 @@ Invariant: in float32 the result is that of the module it replaces, to rounding.
 from types import MethodType
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn.functional import rms_norm
 
 
 def fuse_norms(model: nn.Module) -> int:
@@ -15,7 +15,8 @@ def fuse_norms(model: nn.Module) -> int:
     norms = [
         module
         for module in model.modules()
-        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon")
+        if type(module).__name__.endswith("RMSNorm")
+        and hasattr(module, "variance_epsilon")
     ]
     for norm in norms:
         norm.weight.data = norm.weight.data.float()
@@ -25,7 +26,7 @@ def fuse_norms(model: nn.Module) -> int:
 
 def _forward(self: nn.Module, hidden_states: torch.Tensor) -> torch.Tensor:
     weight: torch.Tensor = self.weight  # type: ignore[assignment]
-    normed = F.rms_norm(
+    normed = rms_norm(
         hidden_states.float(), weight.shape, weight, self.variance_epsilon  # type: ignore[arg-type]
     )
     return normed.to(hidden_states.dtype)

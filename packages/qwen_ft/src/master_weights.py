@@ -35,20 +35,30 @@ class MasterWeights(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update from the gradients of the parameters; `closure` is not supported."""
         if closure is not None:
-            raise ValueError("MasterWeights takes no closure. Compute gradients before the step.")
-        for group, inner in zip(self.param_groups, self.inner.param_groups, strict=True):
-            inner.update({key: value for key, value in group.items() if key != "params"})
+            raise ValueError(
+                "MasterWeights takes no closure. Compute gradients before the step."
+            )
+        for group, inner in zip(
+            self.param_groups, self.inner.param_groups, strict=True
+        ):
+            inner.update(
+                {key: value for key, value in group.items() if key != "params"}
+            )
             for parameter, master in zip(group["params"], inner["params"], strict=True):
                 master.grad = None if parameter.grad is None else parameter.grad.float()
         self.inner.step()
-        for group, inner in zip(self.param_groups, self.inner.param_groups, strict=True):
+        for group, inner in zip(
+            self.param_groups, self.inner.param_groups, strict=True
+        ):
             for parameter, master in zip(group["params"], inner["params"], strict=True):
                 parameter.copy_(master)
                 master.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         """The inner state, and the masters, which a resumed run needs to the last bit."""
-        masters = [p.detach().clone() for g in self.inner.param_groups for p in g["params"]]
+        masters = [
+            p.detach().clone() for g in self.inner.param_groups for p in g["params"]
+        ]
         own = super().state_dict()
         return {**own, "inner": self.inner.state_dict(), "masters": masters}
 

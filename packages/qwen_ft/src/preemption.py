@@ -20,7 +20,7 @@ class Preempted(UserError):
         super().__init__(message, exit_code)
 
 
-class StopAtStepBoundary(TrainerCallback):
+class StopAtStepBoundary(TrainerCallback):  # type: ignore[misc]
     """On SIGTERM: finish the step, save a checkpoint, stop. The signal only sets a flag."""
 
     def __init__(self) -> None:
@@ -41,6 +41,10 @@ class StopAtStepBoundary(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.asked and state.global_step < state.max_steps:
-            log.warning("asked to stop: saving at step %d of %d", state.global_step, state.max_steps)
+            log.warning(
+                "asked to stop: saving at step %d of %d",
+                state.global_step,
+                state.max_steps,
+            )
             control.should_save = True
             control.should_training_stop = True

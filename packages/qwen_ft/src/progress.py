@@ -6,13 +6,19 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from transformers import TrainerCallback
 
 log = logging.getLogger(__name__)
 
 
-class TrainingProgress(TrainerCallback):
+class TrainingProgress(TrainerCallback):  # type: ignore[misc]
     """Shows steps, loss, exact perplexity and time left.
 
     Args:
@@ -28,7 +34,9 @@ class TrainingProgress(TrainerCallback):
         self._perplexity: float | None = None
         self._loss: float | None = None
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, **kwargs: Any
+    ) -> None:
         self._began, self._began_at = time.perf_counter(), state.global_step
         if not self._console.is_terminal:
             return
@@ -50,7 +58,12 @@ class TrainingProgress(TrainerCallback):
             self._bar.update(self._task, completed=state.global_step)
 
     def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kw: Any
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        logs: dict[str, float] | None = None,
+        **kw: Any,
     ) -> None:
         logs = logs or {}
         self._loss = logs.get("loss", self._loss)
@@ -60,7 +73,13 @@ class TrainingProgress(TrainerCallback):
         if self._bar is not None:
             self._bar.update(self._task, numbers=self._numbers())
         elif "eval_perplexity" in logs:
-            log.info("step %d/%d: %s%s", state.global_step, state.max_steps, self._numbers(), self._left(state))
+            log.info(
+                "step %d/%d: %s%s",
+                state.global_step,
+                state.max_steps,
+                self._numbers(),
+                self._left(state),
+            )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.close()
@@ -83,5 +102,9 @@ class TrainingProgress(TrainerCallback):
         done = state.global_step - self._began_at
         if done <= 0 or state.global_step >= state.max_steps:
             return ""
-        seconds = (time.perf_counter() - self._began) / done * (state.max_steps - state.global_step)
+        seconds = (
+            (time.perf_counter() - self._began)
+            / done
+            * (state.max_steps - state.global_step)
+        )
         return f", {int(seconds) // 60}:{int(seconds) % 60:02d} left"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from packages.qwen_ft.src.document_attention import attend_within_documents
 from packages.qwen_ft.src.frozen_head import PLAIN_FAMILIES, use_frozen_head
+from packages.qwen_ft.src.fused_lora import fuse_lora
 from packages.qwen_ft.src.fused_norms import fuse_norms
 
 if TYPE_CHECKING:
@@ -20,16 +21,24 @@ class Recipe:
         flat_rows: documents end to end without padding, attention within each.
         frozen_head: loss over scored tokens only, in chunks, logits never held whole.
         fused_norms: RMSNorm as one operation.
+        fused_lora: a frozen layer and its LoRA update as one operation (CPU).
         masters: adapters in the number format of the base, float32 masters in the optimizer.
     """
 
     flat_rows: bool = True
     frozen_head: bool = True
     fused_norms: bool = True
+    fused_lora: bool = True
     masters: bool = True
 
 
-PLAIN = Recipe(flat_rows=False, frozen_head=False, fused_norms=False, masters=False)
+PLAIN = Recipe(
+    flat_rows=False,
+    frozen_head=False,
+    fused_norms=False,
+    fused_lora=False,
+    masters=False,
+)
 FAST = Recipe()
 
 
@@ -58,12 +67,18 @@ def prepare_base(
         model.enable_input_require_grads()
     if not (known and recipe.flat_rows and attn_implementation == "auto"):
         return False
-    if getattr(model.config, "use_sliding_window", False) or model.config.attention_dropout:
+    if (
+        getattr(model.config, "use_sliding_window", False)
+        or model.config.attention_dropout
+    ):
         return False
     attend_within_documents(model)
     return True
 
 
-def prepare_head(adapted: "PeftModel", recipe: Recipe) -> bool:
-    """Switch the loss as the recipe says; whether logits are avoided."""
-    return recipe.frozen_head and use_frozen_head(adapted)
+def prepare_adapted(adapted: "PeftModel", recipe: Recipe) -> None:
+    """Switch LoRA layers and the loss as the recipe says, where the model allows it."""
+    if recipe.fused_lora:
+        fuse_lora(adapted)
+    if recipe.frozen_head:
+        use_frozen_head(adapted)

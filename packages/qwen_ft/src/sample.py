@@ -70,7 +70,11 @@ def answer_prompts(
     """
     if not prompts:
         return ()
-    settings = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    settings: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "seed": seed,
+    }
     tuned = _continue(adapted, tokenizer, prompts, **settings)
     with adapted.disable_adapter():
         base = _continue(adapted, tokenizer, prompts, **settings)
@@ -125,7 +129,9 @@ def _stop_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return sorted(ids | ({tokenizer.eos_token_id} - {None}))
 
 
-def _answer(tokenizer: "PreTrainedTokenizerBase", ids: list[int], stops: list[int]) -> Answer:
+def _answer(
+    tokenizer: "PreTrainedTokenizerBase", ids: list[int], stops: list[int]
+) -> Answer:
     end = next((i for i, token in enumerate(ids) if token in stops), None)
     own = ids if end is None else ids[:end]
     text = tokenizer.decode(own, skip_special_tokens=True)
