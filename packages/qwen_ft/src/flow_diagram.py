@@ -68,7 +68,7 @@ def _shape(node: ast.FunctionDef) -> StepShape:
             if _is_self(call.func, "next"):
                 leads_to = [a.attr for a in call.args if isinstance(a, ast.Attribute)]
                 foreach = [k.value for k in call.keywords if k.arg == "foreach"]
-                consumes |= {v.value for v in foreach if isinstance(v, ast.Constant)} - produces
+                consumes |= {str(v.value) for v in foreach if isinstance(v, ast.Constant)} - produces
             if _is_self(call.func, "merge_artifacts"):
                 kept = [k.value for k in call.keywords if k.arg == "include"]
                 merged = {e.value for v in kept for e in v.elts}  # type: ignore[attr-defined]

@@ -61,7 +61,7 @@ def tell_at_the_end(message: str, exit_code: int = 0) -> None:
 
 def _told() -> dict[str, Any] | None:
     place = Path(os.environ[OUTCOME_VARIABLE])
-    return json.loads(place.read_text()) if place.exists() else None  # type: ignore[no-any-return]
+    return json.loads(place.read_text()) if place.exists() else None
 
 
 def _run(flow_class: type[FlowSpec]) -> int:
