@@ -81,6 +81,7 @@ class Emulator:
         local_port: int = 0,
         data: Path | None = None,
         enforce_iam: bool = False,
+        managed_policies: bool = False,
         stop_timeout_s: float = 30.0,
         shortest_timeout_s: int = 60,
         ends_with_me: bool = True,
@@ -88,6 +89,8 @@ class Emulator:
         """Start it, and return once all of it answers.
 
         Args:
+            managed_policies: know AWS's own IAM policies, which Terraform may attach.
+                Takes 1.5 s of processor time.
             ends_with_me: end it and its jobs with this process, however this one ends.
 
         Raises:
@@ -122,7 +125,7 @@ class Emulator:
                     "packages.local_aws.src.service",
                     json.dumps(asdict(settings)),
                 ],
-                env=_service_environment(),
+                env=_service_environment(managed_policies),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -315,7 +318,7 @@ def _no_proxy() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _service_environment() -> dict[str, str]:
+def _service_environment(managed_policies: bool) -> dict[str, str]:
     """Ours, less any AWS account; `packages` is found from any folder."""
     root = str(Path(packages.__path__[0]).resolve().parent)
     kept = {
@@ -325,11 +328,10 @@ def _service_environment() -> dict[str, str]:
     }
     others = kept.get("PYTHONPATH", "").split(os.pathsep)
     path = [root, *(other for other in others if other and other != root)]
-    # Terraform attaches managed policies, which moto knows only if asked.
     return {
         **kept,
         "PYTHONPATH": os.pathsep.join(path),
-        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+        "MOTO_IAM_LOAD_MANAGED_POLICIES": str(managed_policies).lower(),
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1,localhost",
