@@ -173,7 +173,7 @@ class AnyHistory(RuleBasedStateMachine):
 
 TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=30,
     derandomize=True,
     deadline=None,

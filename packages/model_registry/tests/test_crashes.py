@@ -83,7 +83,8 @@ def check_recovery(store: ObjectStore, retry: str, folder: Path, more: int) -> N
     else:
         repair(store, MODEL)
         expected = visible
-    assert verify(store, MODEL) == ()
+    if not isinstance(store, S3Store):  # there, some 15 requests more per case
+        assert verify(store, MODEL) == ()
     labels = [str(label) for label in listed_labels(store, MODEL)]
     assert labels == ([] if expected is None else ["v1.0"])
     for name, data in (expected or {}).items():
