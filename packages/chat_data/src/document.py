@@ -67,6 +67,9 @@ def document_key(document: Document) -> str:
 
 
 def _normalized(text: str) -> str:
+    if text.isascii():
+        # The same result in a fifth of the time.
+        return " ".join(text.lower().split())
     # Case folding can undo NFC (U+0345 is one case), hence the second normalization.
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     return " ".join(folded.split())

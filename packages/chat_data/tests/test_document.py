@@ -1,8 +1,14 @@
 import hashlib
+import unicodedata
 
 import pytest
 
-from packages.chat_data.src.document import Document, Message, document_key
+from packages.chat_data.src.document import (
+    Document,
+    Message,
+    document_key,
+    normalized_content,
+)
 
 
 def text_document(text: str) -> Document:
@@ -53,3 +59,12 @@ def test_the_origin_is_not_part_of_the_key():
 def test_a_document_has_either_messages_or_text(messages):
     with pytest.raises(ValueError, match="rows.jsonl:7"):
         Document(messages, "text" if messages else "", "rows.jsonl:7")
+
+
+def test_ascii_text_has_the_key_that_the_general_rule_gives():
+    # The general rule, written out: NFC, case folding, white space of Unicode.
+    text = "".join(map(chr, range(1, 128)))
+    folded = unicodedata.normalize(
+        "NFC", unicodedata.normalize("NFC", text).casefold()
+    )
+    assert normalized_content(text_document(text)) == " ".join(folded.split())
