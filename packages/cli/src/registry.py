@@ -28,6 +28,16 @@ Version = Annotated[str, typer.Argument(help="A version such as v1.0, or an alia
 Alias = Annotated[str, typer.Option(help="Which alias to move.")]
 DEFAULT = "registry"
 METRICS = ("perplexity", "base_perplexity")
+# Column of a terminal's table -> what it shows; --json has all of it. Fits 80 characters.
+COLUMNS = {
+    "model": "model",
+    "version": "version",
+    "aliases": "aliases",
+    "state": "state",
+    "perplexity": "perplexity",
+    "base": "base_perplexity",
+    "created": "created",
+}
 
 
 @app.command("ls")
@@ -44,6 +54,8 @@ def list_(
         for name in models
         for row in catalogue.table_rows(catalogue.list_versions(store, name), METRICS)
     ]
+    if not as_json:
+        rows = [{title: row[key] for title, key in COLUMNS.items()} for row in rows]
     _print_rows(rows, as_json, f"nothing is registered in {store.uri}")
 
 
@@ -218,7 +230,10 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None
     else:
         table = Table(box=None, header_style="bold")
         for name in rows[0]:
-            table.add_column(name, overflow="fold")
+            table.add_column(name, overflow="fold", no_wrap=name != "reason")
         for row in rows:
             table.add_row(*(str(value) for value in row.values()))
-        Console().print(table)
+        console = Console()
+        if not console.is_terminal:  # a log or a pipe has no width to fit
+            console.width = 160
+        console.print(table)
