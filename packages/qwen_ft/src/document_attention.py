@@ -102,7 +102,7 @@ def _by_document(
     """(heads, tokens, size) of query and grouped keys to (tokens, heads, size)."""
     parts = []
     for q, k, v in zip(
-        *(torch.split(t, lengths, 1) for t in (query, key, value)),
+        *(torch.split(t, list(lengths), 1) for t in (query, key, value)),
         strict=True,
     ):
         attend = _plain if q.shape[1] <= _PLAIN_LIMIT else _flash

@@ -61,6 +61,44 @@ class LoraLinear(torch.autograd.Function):
         return g_x, g_inner.T @ dropped, g_b, None, None, None, None
 
 
+class MergedLoraLinear(torch.autograd.Function):
+    """The same without dropout, through W + s B A: three whole products instead of two and six thin ones."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        bias: torch.Tensor | None,
+        dense: Dense,
+        scaling: float,
+    ) -> torch.Tensor:
+        """Args and result as of LoraLinear."""
+        ctx.save_for_backward(x, a, b)
+        ctx.dense, ctx.scaling = dense, scaling
+        return linear(x, torch.addmm(dense(), b, a, alpha=scaling), bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, a, b = ctx.saved_tensors
+        rows, g = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+        g_x = None
+        if ctx.needs_input_grad[0]:
+            g_x = (g @ torch.addmm(ctx.dense(), b, a, alpha=ctx.scaling)).view(x.shape)
+        g_weight = (g.T @ rows).mul_(ctx.scaling)
+        return g_x, b.T @ g_weight, g_weight @ a.T, None, None, None
+
+
+def merging_pays(inputs: int, outputs: int, rank: int) -> bool:
+    """Whether one more whole product is cheaper than six thin ones of width `rank`.
+
+    Thin products reach about a fifth of the speed of whole ones (measured: 674 tokens, r = 16,
+    15 against 80 GFLOP/s), so the limit is the harmonic width at which their times meet.
+    """
+    return inputs * outputs / (inputs + outputs) < 10 * rank
+
+
 def keep_mask(like: torch.Tensor, dropout: float) -> torch.Tensor:
     """0 with chance `dropout`, else 1 / (1 - dropout), in the shape and format of `like`.
 
@@ -127,12 +165,15 @@ def _forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Ten
         return found
     base, drop = self.get_base_layer(), self.lora_dropout["default"]
     chance = drop.p if self.training and isinstance(drop, nn.Dropout) else 0.0
-    return LoraLinear.apply(  # type: ignore[no-any-return, no-untyped-call]
-        x,
-        a,
+    b, dense, scaling = (
         self.lora_B["default"].weight,
-        base.bias,
         _dense_weight(base),
         self.scaling["default"],
-        chance,
+    )
+    if chance == 0.0 and merging_pays(base.in_features, base.out_features, a.shape[0]):
+        return MergedLoraLinear.apply(  # type: ignore[no-any-return, no-untyped-call]
+            x, a, b, base.bias, dense, scaling
+        )
+    return LoraLinear.apply(  # type: ignore[no-any-return, no-untyped-call]
+        x, a, b, base.bias, dense, scaling, chance
     )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from packages.qwen_ft.src import adapter
+from packages.qwen_ft.src import adapter, fused_lora
 from packages.qwen_ft.src.base_model import load_base_model, resolve_base_model
 from packages.qwen_ft.src.fused_lora import fuse_lora, keep_mask
 from packages.qwen_ft.tests.tiny_documents import tiny_config
@@ -41,7 +41,9 @@ def _logits_and_gradients(adapted):
     ],
     ids=["float32", "nf4"],
 )
-def test_outputs_and_gradients_equal_pefts(tmp_path, precision):
+@pytest.mark.parametrize("merge", [True, False], ids=["merged", "thin"])
+def test_outputs_and_gradients_equal_pefts(tmp_path, monkeypatch, precision, merge):
+    monkeypatch.setattr(fused_lora, "merging_pays", lambda *sizes: merge)
     config = tiny_config(write_tiny_model(tmp_path / "model"), *precision)
     plain, fused = _adapted(config), _adapted(config)
     assert fuse_lora(fused) == 14  # two layers, seven linear modules each

@@ -91,8 +91,8 @@ def test_the_saved_adapter_has_the_perplexity_of_the_last_point(model_folder, tm
     )
 
 
-# AdamW divides by the root of the squared gradient, so rounding in tiny gradients shows; hence SGD-like
-# closeness is asked of the losses and of the weights at 1e-3.
+# AdamW divides each gradient by its own size, so rounding of tiny gradients grows with the steps:
+# 1e-4 in the losses of four steps. The gradients themselves are compared at 1e-4 in the test of each part.
 @pytest.mark.parametrize(
     "part", ["flat_rows", "frozen_head", "fused_norms", "fused_lora", "masters"]
 )
