@@ -261,8 +261,8 @@ def _run(trainer: AdapterTrainer, output_dir: Path, stop: StopAtStepBoundary) ->
         return
     if stop.asked:
         raise Preempted(
-            f"Training was asked to stop and did so after step {done} of {planned}. Its "
-            f"checkpoint is in {output_dir}: start again to go on from there."
+            f"Training was asked to stop and did so after step {done} of {planned}. Start again: "
+            "with the same output folder it goes on from there, else from the beginning."
         )
     raise RuntimeError(f"Training ended at step {done} of {planned} without a reason.")
 
