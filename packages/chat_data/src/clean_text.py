@@ -78,7 +78,7 @@ class TextRules:
                 "D020",
                 found.start(),
                 message,
-                "remove it, or let the tokenizer escape it",
+                "remove it, or set data.control_tokens=escape to keep it as plain text",
             )
         if self._reject_secrets and (found := _SECRET.search(text)):
             # The secret itself is never shown.

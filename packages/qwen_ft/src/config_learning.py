@@ -165,6 +165,16 @@ class DataSettings(Frozen):
         description="System turn put before each conversation that has none. `null`: what the "
         "chat template does by itself.",
     )
+    on_bad_row: Literal["fail", "quarantine"] = Field(
+        default="fail",
+        description="What a row that cannot be used does: stop the run, or go to "
+        "`rejected.jsonl` in the working folder (at most 1 % of the rows).",
+    )
+    control_tokens: Literal["reject", "escape"] = Field(
+        default="reject",
+        description="What text such as `<|im_end|>` inside a document does: stop the run, or stay "
+        "plain text that never becomes a control token.",
+    )
     max_documents: int | None = Field(
         default=None, ge=3, description="Read at most this many documents. `null`: all."
     )

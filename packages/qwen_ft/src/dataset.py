@@ -27,7 +27,7 @@ def prepare_tokens(config: RunConfig, base: BaseModelPin, source: PinnedSource) 
         source,
         load_tokenizer(base, config.model.trust_remote_code),
         options=build_tokenize_options(config.data),
-        split=build_split_options(config.data),
+        split=build_split_options(config),
         store=open_run_store(),
         cache_dir=local_cache(),
     )
@@ -53,15 +53,23 @@ def build_tokenize_options(data: DataSettings) -> TokenizeOptions:
         over_length=data.over_length,
         train_on_prompt=data.train_on_prompt,
         system_message=data.system_message,
-        read=ReadOptions(format=data.format),
+        read=ReadOptions(
+            format=data.format,
+            on_bad_row=data.on_bad_row,
+            escape_control_tokens=data.control_tokens == "escape",
+        ),
+        quarantine_path="rejected.jsonl" if data.on_bad_row == "quarantine" else None,
     )
 
 
-def build_split_options(data: DataSettings) -> SplitOptions:
-    """The split of chat_data for these settings."""
+def build_split_options(config: RunConfig) -> SplitOptions:
+    """The split of chat_data for these settings; fewer documents than one optimizer step are refused."""
+    data, training = config.data, config.training
     return SplitOptions(
         validation_share=data.validation_share,
         hold_out_share=data.hold_out_share,
         seed=data.split_seed,
         max_documents=data.max_documents,
+        min_train_documents=training.per_device_train_batch_size
+        * training.gradient_accumulation_steps,
     )
