@@ -115,6 +115,19 @@ class AdapterTrainer(Trainer):  # type: ignore[misc]
             if name in logs and not math.isfinite(logs[name]):
                 raise NonFiniteLoss(self._why_not_finite(name, logs[name]), EX_DATAERR)
 
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: nn.Module | None = None
+    ) -> None:
+        """Trainer's loading, with number formats kept: peft widens what it loads to float32."""
+        target = self.model if model is None else model
+        formats = {
+            name: p.dtype for name, p in target.named_parameters() if p.requires_grad
+        }
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        for name, parameter in target.named_parameters():
+            if name in formats:
+                parameter.data = parameter.data.to(formats[name])
+
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: Trainer's count walks all parameters at every step."""
         return 0

@@ -221,3 +221,37 @@ def test_a_batch_that_does_not_fit_is_halved(model_folder, tmp_path, monkeypatch
     assert "batch of 2 fits (2 accumulated)" in trained.notes
     with pytest.raises(torch.OutOfMemoryError):
         _train(model_folder, tmp_path / "b")
+
+
+@pytest.mark.parametrize("four_bit", ["false", "true"], ids=["whole", "nf4"])
+def test_bfloat16_adapters_with_masters_learn_what_float32_learns(
+    model_folder, tmp_path, four_bit
+):
+    settings = (f"quantization.load_in_4bit={four_bit}", "training.logging_steps=1")
+    wide = _train(model_folder, tmp_path / "wide", *settings)
+    narrow = _train(
+        model_folder, tmp_path / "narrow", *settings, "model.torch_dtype=bfloat16"
+    )
+    weights = load_file(tmp_path / "narrow" / "adapter" / WEIGHTS_FILE)
+    assert {t.dtype for t in weights.values()} == {torch.bfloat16}
+    assert narrow.last_perplexity == pytest.approx(wide.last_perplexity, rel=0.05)
+    with pytest.raises(Preempted):
+        _train(
+            model_folder, tmp_path / "cut", *settings, "model.torch_dtype=bfloat16",
+            on_progress=StopAt(3),
+        )  # fmt: skip
+    resumed = _train(
+        model_folder, tmp_path / "cut", *settings, "model.torch_dtype=bfloat16"
+    )
+    assert resumed.adapter_sha256 == narrow.adapter_sha256
+
+
+@pytest.mark.parametrize("kind", ["lora.use_dora=true", "lora.use_rslora=true"])
+def test_variants_of_lora_learn_and_load(model_folder, tmp_path, kind):
+    trained = _train(model_folder, tmp_path, kind)
+    loaded = load_adapter(tiny_qwen(), tmp_path / "adapter", str(model_folder))
+    found = score_documents(
+        loaded, SPLITS.validation, batch_size=4, window_tokens=64, stride_tokens=32
+    )
+    assert found.perplexity == pytest.approx(trained.last_perplexity, rel=1e-5)
+    assert trained.last_perplexity < trained.first_perplexity
