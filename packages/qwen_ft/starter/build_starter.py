@@ -96,9 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if unset := {k: v for k, v in INSTRUCTION_SET.items() if k not in os.environ}:
         os.environ.update(unset)
-        os.execv(
-            sys.executable, [sys.executable, *sys.orig_argv[1:]]
-        )  # noqa: S606 itself
+        command = [sys.executable, *sys.orig_argv[1:]]  # this very command again
+        os.execv(sys.executable, command)  # noqa: S606
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     build(chosen.output, Recipe(epochs=chosen.epochs))
     return 0
