@@ -70,7 +70,7 @@ class Emulator:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._lifeline: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: _Service | None = None
         self._clients: dict[tuple[int, str], Any] = {}
 
     def start(
@@ -118,7 +118,7 @@ class Emulator:
             shortest_timeout_s=shortest_timeout_s,
         )
         with (self.folder / LOG_FILE).open("wb") as log:
-            self._process = subprocess.Popen(
+            self._process = _Service(
                 [  # noqa: S603, our own module
                     sys.executable,
                     "-m",
@@ -312,6 +312,11 @@ class Emulator:
             with error:
                 raise EmulatorProblem(json.load(error)["message"]) from error
         return f"Host EC2 (instance {instance}) terminated."
+
+
+class _Service(subprocess.Popen[bytes]):
+    def __del__(self) -> None:
+        """`aws up` ends before its service does: no warning about that."""
 
 
 def _no_proxy() -> urllib.request.OpenerDirector:
