@@ -6,7 +6,6 @@ Invariant: the saved bytes depend on the weights and settings only, and loading 
 import json
 import logging
 import re
-import shutil
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,14 +15,7 @@ import torch
 from torch import nn
 
 from packages.cloud.src.exit_codes import EX_CONFIG, EX_DATAERR, EX_NOINPUT, UserError
-from packages.cloud.src.object_store import (
-    ObjectMissing,
-    fetch_blob,
-    open_store,
-    put_blob,
-    sha256_of_file,
-)
-from packages.qwen_ft.src.trained_adapter import StoredFile, TrainedAdapter
+from packages.qwen_ft.src.adapter_files import CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -32,9 +24,6 @@ if TYPE_CHECKING:
     from packages.qwen_ft.src.config import LoraSettings
 
 log = logging.getLogger(__name__)
-
-WEIGHTS_FILE = "adapter_model.safetensors"
-CONFIG_FILE = "adapter_config.json"
 
 
 def attach_adapter(
@@ -206,38 +195,6 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
-def store_adapter(folder: Path, store_uri: str) -> tuple[StoredFile, ...]:
-    """Put every file of an adapter's folder into the store as a blob."""
-    store = open_store(store_uri)
-    return tuple(
-        StoredFile(path.name, path.stat().st_size, put_blob(store, path))
-        for path in sorted(folder.iterdir())
-        if path.is_file()
-    )
-
-
-def fetch_adapter(adapter: TrainedAdapter, folder: Path) -> Path:
-    """Write the adapter's files, hashes verified, into `folder`, and return it.
-
-    Raises:
-        UserError: a file is not in the store (66) or damaged there (65).
-    """
-    store = open_store(adapter.store_uri)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in adapter.files:
-        try:
-            blob = fetch_blob(store, file.sha256, folder / ".blobs")
-        except ObjectMissing as error:
-            raise UserError(
-                f"{file.name} of the adapter (sha256 {file.sha256[:12]}) is not in "
-                f"{adapter.store_uri}. Train again, or point to the store it was written to.",
-                EX_NOINPUT,
-            ) from error
-        shutil.copyfile(blob, folder / file.name)
-    shutil.rmtree(folder / ".blobs", ignore_errors=True)
-    return folder
-
-
 def load_adapter(model: "PreTrainedModel", folder: Path, base_name: str) -> "PeftModel":
     """The trained adapter in `folder` on its base, for evaluation.
 
@@ -285,8 +242,3 @@ def load_adapter(model: "PreTrainedModel", folder: Path, base_name: str) -> "Pef
 
 def _wrong_adapter(folder: Path, finding: str) -> UserError:
     return UserError(f"The adapter in {folder} {finding}", EX_DATAERR)
-
-
-def adapter_sha256(folder: Path) -> str:
-    """Hash of the adapter's weights file: equal hashes, equal adapters."""
-    return sha256_of_file(folder / WEIGHTS_FILE)

@@ -223,13 +223,14 @@ class LoraSettings(Frozen):
         ]
         | Annotated[str, Field(min_length=1)]
     ) = Field(
-        default="all-linear",
+        default=("q_proj", "k_proj", "v_proj", "o_proj"),
         json_schema_extra={
             "expects": "a list of module names, one regular expression, or all-linear",
             "hint": "write for example [q_proj, k_proj, v_proj, o_proj]",
         },
         description="List of module names, one regular expression over full names, or "
-        "`all-linear` (QLoRA paper, section 4: adapters on all layers match full fine-tuning).",
+        "`all-linear`. The default is the attention block; `all-linear` learns more and costs more "
+        "(QLoRA paper, section 4: adapters on all layers match full fine-tuning).",
     )
     use_rslora: bool = Field(
         default=False,

@@ -12,7 +12,8 @@ from packages.chat_data.src.token_manifest import TokenManifest
 from packages.chat_data.src.token_shards import open_split
 from packages.cloud.src.exit_codes import EX_DATAERR, UserError
 from packages.cloud.src.object_store import open_store
-from packages.qwen_ft.src.adapter import WEIGHTS_FILE, fetch_adapter, load_adapter
+from packages.qwen_ft.src.adapter import load_adapter
+from packages.qwen_ft.src.adapter_files import WEIGHTS_FILE, fetch_adapter
 from packages.qwen_ft.src.base_model import (
     BaseModelPin,
     load_base_model,

@@ -12,6 +12,7 @@ from packages.qwen_ft.src.config import RunConfig
 from packages.qwen_ft.src.evaluation_report import EvaluationReport
 from packages.qwen_ft.src.gate import Champion, Verdict, decide
 from packages.qwen_ft.src.trained_adapter import TrainedAdapter
+from packages.qwen_ft.src.training_arguments import plan_steps
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,14 @@ def finish(
 ) -> FinishedRun:
     """Judge the running flow's adapter, and hold everything known of the run together."""
     pathspec = f"{current.flow_name}/{current.run_id}"
-    verdict = decide(report, config.gate, champion)
+    training = config.with_trial(dict(adapter.trial)).training  # type: ignore[arg-type]
+    verdict = decide(
+        report,
+        config.gate,
+        champion,
+        steps_done=adapter.steps,
+        steps_expected=plan_steps(tokens.train.documents, training).steps,
+    )
     return FinishedRun(
         pathspec, config, base, source, tokens, tuple(trials), adapter, report, verdict
     )

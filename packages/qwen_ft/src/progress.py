@@ -15,11 +15,13 @@ from rich.progress import (
 )
 from transformers import TrainerCallback
 
+from packages.qwen_ft.src.terminal_progress import leave_progress
+
 log = logging.getLogger(__name__)
 
 
 class TrainingProgress(TrainerCallback):  # type: ignore[misc]
-    """Shows steps, loss, exact perplexity and time left.
+    """Shows steps, loss, exact perplexity and time left; inside a flow, its parent draws the bar.
 
     Args:
         console: where a bar goes; None takes standard error. No terminal there: log lines.
@@ -54,6 +56,7 @@ class TrainingProgress(TrainerCallback):  # type: ignore[misc]
         self._bar.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        leave_progress("training", state.global_step, state.max_steps, self._numbers())
         if self._bar is not None:
             self._bar.update(self._task, completed=state.global_step)
 

@@ -14,7 +14,7 @@ from packages.model_registry.src.aliases import promote
 from packages.model_registry.src.layout import PRODUCTION
 from packages.model_registry.src.manifest import ALLOWED_FILES
 from packages.model_registry.src.register import RegisteredVersion, register
-from packages.qwen_ft.src.adapter import fetch_adapter
+from packages.qwen_ft.src.adapter_files import fetch_adapter
 from packages.qwen_ft.src.champion import SCORES_FILE
 from packages.qwen_ft.src.finished_run import FinishedRun
 from packages.qwen_ft.src.gate import scores_to_keep

@@ -19,7 +19,7 @@ from packages.chat_data.src.token_manifest import TokenManifest
 from packages.chat_data.src.token_shards import open_split
 from packages.cloud.src.exit_codes import EX_DATAERR, UserError
 from packages.cloud.src.object_store import open_store
-from packages.qwen_ft.src import adapter
+from packages.qwen_ft.src import adapter, adapter_files
 from packages.qwen_ft.src.adapter_trainer import AdapterTrainer, EvaluateAtTheEnd
 from packages.qwen_ft.src.base_model import (
     BaseModelPin,
@@ -115,7 +115,7 @@ def train_adapter(
             on_progress,
             recipe,
         )
-        files = adapter.store_adapter(folder, store_uri)
+        files = adapter_files.store_adapter(folder, store_uri)
     return replace(
         trained, files=files, store_uri=store.uri, trial=tuple(sorted(trial.items()))
     )
@@ -285,7 +285,7 @@ def _summary(
     return TrainedAdapter(
         files=(),
         store_uri="",
-        adapter_sha256=adapter.adapter_sha256(folder),
+        adapter_sha256=adapter_files.adapter_sha256(folder),
         trial=(),
         curves=recorder.curves,
         trainable_parameters=trainable,

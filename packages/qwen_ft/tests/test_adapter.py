@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from packages.cloud.src.exit_codes import UserError
-from packages.qwen_ft.src import adapter
+from packages.qwen_ft.src import adapter, adapter_files
 from packages.qwen_ft.tests.tiny_documents import tiny_config
 from packages.qwen_ft.tests.tiny_qwen import byte_tokenizer, tiny_qwen
 
@@ -90,7 +90,7 @@ def test_a_rank_wider_than_a_target_is_refused(tmp_path):
 def test_rank_is_the_shape_and_alpha_the_scale_of_the_update(tmp_path):
     folder = _save(_trained(_lora(tmp_path, "lora.r=8")), tmp_path / "a")
     shapes = {
-        n: tuple(t.shape) for n, t in load_file(folder / adapter.WEIGHTS_FILE).items()
+        n: tuple(t.shape) for n, t in load_file(folder / adapter_files.WEIGHTS_FILE).items()
     }
     assert {s[0] for n, s in shapes.items() if "lora_A" in n} == {8}
     updates = []
@@ -122,8 +122,8 @@ def test_the_same_weights_give_the_same_bytes(tmp_path):
     folders = [_save(_trained(_lora(tmp_path)), tmp_path / name) for name in "ab"]
     contents = [{p.name: p.read_bytes() for p in f.iterdir()} for f in folders]
     assert contents[0] == contents[1]
-    assert adapter.adapter_sha256(folders[0]) == adapter.adapter_sha256(folders[1])
-    config = json.loads(contents[0][adapter.CONFIG_FILE])
+    assert adapter_files.adapter_sha256(folders[0]) == adapter_files.adapter_sha256(folders[1])
+    config = json.loads(contents[0][adapter_files.CONFIG_FILE])
     assert config["base_model_name_or_path"] == NAME
     assert config["target_modules"] == sorted(config["target_modules"])
     assert {"tokenizer.json", "chat_template.jinja"} <= contents[0].keys()
@@ -137,7 +137,7 @@ def test_weights_take_the_number_format_of_the_base(tmp_path):
 
 
 def _damage(folder, how):
-    weights = folder / adapter.WEIGHTS_FILE
+    weights = folder / adapter_files.WEIGHTS_FILE
     tensors = load_file(weights)
     first = sorted(tensors)[0]
     if how == "nan":

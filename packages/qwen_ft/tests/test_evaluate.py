@@ -8,7 +8,7 @@ import torch
 from packages.chat_data.src.token_shards import ShardWriter
 from packages.cloud.src.exit_codes import UserError
 from packages.cloud.src.object_store import open_store
-from packages.qwen_ft.src import adapter
+from packages.qwen_ft.src import adapter, adapter_files
 from packages.qwen_ft.src.base_model import load_base_model, resolve_base_model
 from packages.qwen_ft.src.document_nll import score_documents
 from packages.qwen_ft.src.evaluate import compare_perplexity, load_tuned, score_both
@@ -68,7 +68,7 @@ def test_equals_an_independent_script_with_peft_one_row_at_a_time(
     # Independent: files by their hashes, plain peft, one softmax per row, Python sums.
     from peft import PeftModel
 
-    folder = adapter.fetch_adapter(run.trained, tmp_path / "adapter")
+    folder = adapter_files.fetch_adapter(run.trained, tmp_path / "adapter")
     with pytest.warns(FutureWarning):
         model = PeftModel.from_pretrained(tiny_qwen(), str(folder)).eval()
     nats, scored = [], 0

@@ -37,6 +37,7 @@ def tiny_config(model: Path, *overrides: str) -> RunConfig:
         "lora.r=4",
         "lora.lora_alpha=8",
         "lora.lora_dropout=0.0",
+        "lora.target_modules=all-linear",
         "training.max_steps=8",
         "training.eval_steps=4",
         "training.save_steps=4",
