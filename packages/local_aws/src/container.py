@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from packages.local_aws.src import container_init
 from packages.local_aws.src.process_memory import resident_bytes, total_bytes
 
-INIT = Path(__file__).with_name("container_init.py")
+INIT = Path(container_init.__file__)
 MIB = 2**20
 
 

@@ -225,20 +225,21 @@ class Emulator:
     def jobs(self) -> list[Job]:
         """Every job of every queue, the oldest first."""
         batch = self.client("batch")
-        found = [
-            job
+        # By id: a job that moves on between two questions is in both answers.
+        found = {
+            job["jobId"]: job
             for queue in batch.describe_job_queues()["jobQueues"]
             for state in STATES
             for job in batch.list_jobs(jobQueue=queue["jobQueueName"], jobStatus=state)[
                 "jobSummaryList"
             ]
-        ]
-        found.sort(key=lambda job: job["createdAt"])
+        }
+        in_order = sorted(found.values(), key=lambda job: job["createdAt"])
         return [
             Job(
                 job["jobId"], job["jobName"], job["status"], job.get("statusReason", "")
             )
-            for job in found
+            for job in in_order
         ]
 
     def find_job(self, wanted: str) -> Job:
