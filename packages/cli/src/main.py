@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from packages.cli.src import docs, registry
+from packages.cli.src import aws, docs, registry
+from packages.cli.src.doctor import doctor
 from packages.cloud.src.exit_codes import UserError
 
 app = typer.Typer(
@@ -15,7 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(registry.app, name="registry")
+app.add_typer(aws.app, name="aws")
 app.add_typer(docs.app, name="docs")
+app.command()(doctor)
 
 
 def main() -> None:
