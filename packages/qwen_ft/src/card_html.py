@@ -79,7 +79,7 @@ def tiles(values: Sequence[tuple[str, str, str]]) -> str:
     """(label, large value, small print) side by side."""
     shown = "".join(
         f'<div style="{TILE}"><div style="color:{GREY};font-size:13px">{escaped(label)}</div>'
-        f'<div style="font-size:22px;font-weight:600;white-space:nowrap">{escaped(value)}</div>'
+        f'<div style="font-size:19px;font-weight:600;white-space:nowrap">{escaped(value)}</div>'
         f'<div style="color:{GREY};font-size:12px">{escaped(note)}</div></div>'
         for label, value, note in values
     )

@@ -151,7 +151,8 @@ def _samples(
     settings = config.evaluation
     tokenizer = load_tokenizer(base, config.model.trust_remote_code)
     shown = min(settings.sample_documents, len(documents))
-    prompts = [prompt_of_document(documents[i]) for i in range(shown)]
+    spread = [i * len(documents) // shown for i in range(shown)]  # neighbours are much alike
+    prompts = [prompt_of_document(documents[i]) for i in spread]
     prompts += [
         prompt_of_text(tokenizer, text, config.data.system_message)
         for text in settings.sample_prompts
