@@ -54,7 +54,8 @@ def test_the_counts_are_those_of_the_rows():
         [f"00{document}", count, *(states[str(document), state] for state in STATES)]
         for document, count in enumerate(ROWS_OF_DOCUMENTS)
     ]
-    counted.append(["all", *(sum(column) for column in list(zip(*counted))[1:])])
+    totals = [sum(column) for column in zip(*(row[1:] for row in counted), strict=True)]
+    counted.append(["all", *totals])
     written = COUNT.findall(PAGE.read_text(encoding="utf-8"))
 
     assert [[name, *map(int, numbers)] for name, *numbers in written] == counted
