@@ -34,7 +34,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
         "METAFLOW_USER": "tester",
-        "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder / ".metaflow"),
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(folder),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
         # The tests' own interpreter finds the libraries here; `./python` would find its own.

@@ -21,15 +21,31 @@ def data_file(folder, name: str, content: bytes) -> str:
 CASES = {
     "missing file": (66, "does not exist", lambda f: str(f / "no.txt")),
     "empty file": (65, "FT-D001", lambda f: data_file(f, "empty.txt", b"")),
-    "binary file": (65, "FT-D016", lambda f: data_file(f, "a.txt", b"\x89PNG\r\n\x1a\n" + b"\0" * 99)),
-    "latin-1": (65, "latin-1", lambda f: data_file(f, "a.txt", "caf\xe9 au lait\n".encode("latin-1"))),
+    "binary file": (
+        65,
+        "FT-D016",
+        lambda f: data_file(f, "a.txt", b"\x89PNG\r\n\x1a\n" + b"\0" * 99),
+    ),
+    "latin-1": (
+        65,
+        "latin-1",
+        lambda f: data_file(f, "a.txt", "caf\xe9 au lait\n".encode("latin-1")),
+    ),
     "malformed row": (
         65,
         "rows.jsonl:2:",
         lambda f: data_file(f, "rows.jsonl", b'{"text": "good"}\n{"text": }\n'),
     ),
-    "rows without text": (65, "FT-D04", lambda f: data_file(f, "a.jsonl", b'{"txt": "a"}\n{"txt": "b"}\n')),
-    "too few rows": (65, "FT-D09", lambda f: data_file(f, "a.jsonl", b'{"text": "just one"}\n')),
+    "rows without text": (
+        65,
+        "FT-D04",
+        lambda f: data_file(f, "a.jsonl", b'{"txt": "a"}\n{"txt": "b"}\n'),
+    ),
+    "too few rows": (
+        65,
+        "FT-D09",
+        lambda f: data_file(f, "a.jsonl", b'{"text": "just one"}\n'),
+    ),
 }
 
 
@@ -66,7 +82,9 @@ def test_a_wrong_model_stops_before_the_data_is_read(tmp_path):
 
 
 def test_a_hub_model_without_network_says_so_quickly(tmp_path):
-    finished = run_flow(tmp_path, "run", "--base-model", "Qwen/Qwen2.5-0.5B", timeout_s=60)
+    finished = run_flow(
+        tmp_path, "run", "--base-model", "Qwen/Qwen2.5-0.5B", timeout_s=60
+    )
 
     assert finished.exit_code == 69
     assert "Qwen/Qwen2.5-0.5B" in finished.stderr
@@ -74,12 +92,17 @@ def test_a_hub_model_without_network_says_so_quickly(tmp_path):
 
 
 def test_all_problems_of_a_configuration_are_told_at_once(tmp_path):
-    (tmp_path / "my.yaml").write_text("model:\n  nam: x\ntraining:\n  learning_rat: 1\n")
+    (tmp_path / "my.yaml").write_text(
+        "model:\n  nam: x\ntraining:\n  learning_rat: 1\n"
+    )
 
     finished = run_flow(tmp_path, "--config", "run_config", "my.yaml", "run")
 
     assert finished.exit_code == 78
-    assert "line 2: model.nam" in finished.stderr and "did you mean name?" in finished.stderr
+    assert (
+        "line 2: model.nam" in finished.stderr
+        and "did you mean name?" in finished.stderr
+    )
     assert "line 4: training.learning_rat" in finished.stderr
     assert "Traceback" not in finished.output
 
@@ -106,4 +129,6 @@ def test_commands_that_only_look_start_without_torch(tmp_path, command):
 
     assert finished.exit_code == 0, finished.output
     if command == "show":
-        assert [f"Step {name}" in finished.output for name in ("start", "train", "end")] == [True] * 3
+        assert [
+            f"Step {name}" in finished.output for name in ("start", "train", "end")
+        ] == [True] * 3

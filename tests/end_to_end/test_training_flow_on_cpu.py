@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from packages.qwen_ft.src.version import VERSION
 from tests.end_to_end.flow_process import SMALL, client, run_flow
 
 pytestmark = pytest.mark.flow
@@ -54,7 +55,9 @@ def test_the_adapter_that_is_registered_is_the_one_that_was_measured(workplace, 
     assert measured == sha_of(first)
 
 
-def test_the_same_run_again_makes_v1_1_with_the_same_data_and_adapter(workplace, first, second):
+def test_the_same_run_again_makes_v1_1_with_the_same_data_and_adapter(
+    workplace, first, second
+):
     assert sha_of(second) == sha_of(first)
     folder = workplace / "registry" / "tiny-qwen2-lora"
     lineages = [
@@ -75,18 +78,54 @@ def test_the_production_tag_is_on_the_last_accepted_run_alone(workplace, second)
     tagged = client(
         workplace,
         "from metaflow import Flow, namespace; namespace(None); "
-        "f = Flow('TrainingFlow'); print([r.id for r in f.runs('production')] == [f.latest_run.id])",
+        "print([r.id for r in Flow('TrainingFlow').runs('production')])",
     )
-    assert tagged == "True"
+    assert tagged == f"['{run_id(second)}']"
 
 
-def test_a_rejected_run_ends_green_registers_nothing_and_says_why(workplace, second):
-    finished = run_flow(workplace, "run", "--set", f"{SMALL} gate.max_perplexity=1.01")
+@pytest.fixture(scope="module")
+def rejected(workplace, second):
+    return run_flow(workplace, "run", "--set", f"{SMALL} gate.max_perplexity=1.01")
+
+
+def run_id(finished) -> str:
+    return re.search(r"run-id (\d+)", finished.output)[1]
+
+
+def test_a_rejected_run_ends_green_registers_nothing_and_says_why(workplace, rejected):
+    assert rejected.exit_code == 0, rejected.output
+    why = r"rejected: tuned perplexity [\d.]+ is not below 1.01"
+    assert re.search(why, rejected.output)
+    folder = workplace / "registry" / "tiny-qwen2-lora"
+    assert sorted(p.name for p in folder.glob("v*")) == ["v1.0", "v1.1"]
+
+
+def test_a_rejected_run_leaves_the_tag_where_it_was(workplace, second, rejected):
+    tagged = client(
+        workplace,
+        "from metaflow import Flow, namespace; namespace(None); "
+        "print([r.id for r in Flow('TrainingFlow').runs('production')])",
+    )
+    assert tagged == f"['{run_id(second)}']"
+
+
+def test_a_run_names_the_release_that_made_it(workplace, second):
+    tags = client(
+        workplace,
+        "from metaflow import Run, namespace; namespace(None); "
+        f"print('qwen_ft:{VERSION}' in Run('TrainingFlow/{run_id(second)}').tags)",
+    )
+    assert tags == "True"
+
+
+def test_resume_reuses_the_earlier_artifacts(workplace, rejected):
+    finished = run_flow(workplace, "resume", "--origin-run-id", run_id(rejected), "end")
 
     assert finished.exit_code == 0, finished.output
-    assert re.search(r"rejected: tuned perplexity [\d.]+ is not below 1.01", finished.output)
-    versions = sorted(p.name for p in (workplace / "registry" / "tiny-qwen2-lora").glob("v*"))
-    assert versions == ["v1.0", "v1.1"]
+    assert (
+        "Cloning" in finished.output and "rejected: tuned perplexity" in finished.output
+    )
+    assert "training: " not in finished.output  # nothing was trained again
 
 
 def test_metrics_read_back_as_numbers_with_the_client_alone(workplace, second):

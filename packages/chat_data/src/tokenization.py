@@ -357,7 +357,7 @@ def _control_token_problem(document: Document, token: str) -> Problem:
         "FT-D020",
         document,
         f"control token {token} inside text",
-        "remove it, or let the tokenizer escape it",
+        "remove it, or set data.control_tokens=escape to keep it as plain text",
     )
 
 

@@ -303,7 +303,12 @@ def _hashes(
         for name, value in asdict(options).items()
         if name != "quarantine_path"
     }
-    settings = json.dumps([FORMAT_VERSION, values, asdict(split)], sort_keys=True)
+    sides = {
+        name: value
+        for name, value in asdict(split).items()
+        if name != "min_train_documents"
+    }
+    settings = json.dumps([FORMAT_VERSION, values, sides], sort_keys=True)
     identity = [
         tokenizer.backend_tokenizer.to_str(),
         tokenizer.eos_token_id,

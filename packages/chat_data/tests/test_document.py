@@ -64,7 +64,5 @@ def test_a_document_has_either_messages_or_text(messages):
 def test_ascii_text_has_the_key_that_the_general_rule_gives():
     # The general rule, written out: NFC, case folding, white space of Unicode.
     text = "".join(map(chr, range(1, 128)))
-    folded = unicodedata.normalize(
-        "NFC", unicodedata.normalize("NFC", text).casefold()
-    )
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     assert normalized_content(text_document(text)) == " ".join(folded.split())

@@ -24,7 +24,10 @@ def write() -> None:
 
 def generated_pages() -> dict[str, str]:
     """File name to content of each page."""
-    from packages.qwen_ft.src.config_reference import config_reference, config_schema_page
+    from packages.qwen_ft.src.config_reference import (
+        config_reference,
+        config_schema_page,
+    )
 
     return {
         "cli.md": _cli_page(),
@@ -66,7 +69,12 @@ def _cli_page() -> str:
 
     from packages.cli.src.main import app as whole
 
-    lines = ["# Command line", "", "Made from `--help` by `./python -m packages.cli docs write`.", ""]
+    lines = [
+        "# Command line",
+        "",
+        "Made from `--help` by `./python -m packages.cli docs write`.",
+        "",
+    ]
 
     def describe(command: Any, path: str) -> None:
         inner = getattr(command, "commands", {})

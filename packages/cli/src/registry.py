@@ -11,7 +11,14 @@ from rich.table import Table
 
 from packages.cloud.src.exit_codes import EX_DATAERR
 from packages.cloud.src.object_store import ObjectStore, open_store
-from packages.model_registry.src import aliases, catalogue, garbage, repair, verify, yank
+from packages.model_registry.src import (
+    aliases,
+    catalogue,
+    garbage,
+    repair,
+    verify,
+    yank,
+)
 from packages.model_registry.src.layout import PRODUCTION
 from packages.model_registry.src.pull import pull as pull_version
 
@@ -98,7 +105,11 @@ def why(
     """Show the gate's verdict that let a version in: each rule with its numbers."""
     verdict = catalogue.show(open_store(registry), model, version).manifest.lineage.gate
     rows: list[dict[str, Any]] = [dict(rule) for rule in verdict["rules"]]  # type: ignore[union-attr, arg-type]
-    _print_rows([{k: rule[k] for k in ("name", "passed", "reason")} for rule in rows], as_json, "")
+    _print_rows(
+        [{k: rule[k] for k in ("name", "passed", "reason")} for rule in rows],
+        as_json,
+        "",
+    )
 
 
 @app.command()
@@ -139,14 +150,19 @@ def history(
 
 @app.command()
 def promote(
-    model: Model, version: Version, alias: Alias = PRODUCTION, registry: Registry = DEFAULT
+    model: Model,
+    version: Version,
+    alias: Alias = PRODUCTION,
+    registry: Registry = DEFAULT,
 ) -> None:
     """Let an alias stand for a version."""
     _print_state(aliases.promote(open_store(registry), model, version, alias))
 
 
 @app.command()
-def rollback(model: Model, alias: Alias = PRODUCTION, registry: Registry = DEFAULT) -> None:
+def rollback(
+    model: Model, alias: Alias = PRODUCTION, registry: Registry = DEFAULT
+) -> None:
     """Let an alias stand again for the version before."""
     _print_state(aliases.rollback(open_store(registry), model, alias))
 
@@ -172,7 +188,9 @@ def verify_(
     store = open_store(registry)
     findings = [f for name in _models(store, model) for f in verify.verify(store, name)]
     for finding in findings:
-        cure = f"registry repair {finding.key.split('/')[0]}" if finding.repairable else ""
+        cure = (
+            f"registry repair {finding.key.split('/')[0]}" if finding.repairable else ""
+        )
         print(f"{finding.key}: {finding.problem}{f' -> {cure}' if cure else ''}")
     print(f"{len(findings)} problems in {store.uri}")
     raise typer.Exit(EX_DATAERR if findings else 0)
@@ -184,7 +202,9 @@ def repair_(model: Model, registry: Registry = DEFAULT) -> None:
     written = repair.repair(open_store(registry), model)
     for key in written:
         print(f"made again: {key}")
-    print(f"{len(written)} objects repaired; `registry verify {model}` says what remains")
+    print(
+        f"{len(written)} objects repaired; `registry verify {model}` says what remains"
+    )
 
 
 @app.command("pull")
@@ -201,12 +221,16 @@ def pull(
 @app.command()
 def gc(
     model: Model,
-    delete: Annotated[bool, typer.Option("--delete", help="Really remove them.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Really remove them.")
+    ] = False,
     registry: Registry = DEFAULT,
 ) -> None:
     """List the stored bytes that no version needs; with --delete, remove them."""
     found = garbage.gc(open_store(registry), model, dry_run=not delete)
-    print(f"{len(found.sha256s)} blobs, {found.size_bytes:,} bytes {'removed' if delete else 'not needed'}")
+    print(
+        f"{len(found.sha256s)} blobs, {found.size_bytes:,} bytes {'removed' if delete else 'not needed'}"
+    )
 
 
 def _models(store: ObjectStore, model: str) -> list[str]:

@@ -35,7 +35,13 @@ def lineage(perplexity: float) -> dict:
         "metrics": {"perplexity": perplexity, "base_perplexity": 30.0},
         "gate": {
             "accepted": True,
-            "rules": [{"name": "better than the base", "passed": True, "reason": "0.5 is below 1"}],
+            "rules": [
+                {
+                    "name": "better than the base",
+                    "passed": True,
+                    "reason": "0.5 is below 1",
+                }
+            ],
         },
         "hardware": {},
         "usage": {},
@@ -62,7 +68,9 @@ def registry(tmp_path_factory):
             "target_modules": ["q_proj"],
         }
         (folder / "adapter_config.json").write_text(json.dumps(settings))
-        files = {n: folder / n for n in ("adapter_model.safetensors", "adapter_config.json")}
+        files = {
+            n: folder / n for n in ("adapter_model.safetensors", "adapter_config.json")
+        }
         registered = register(store, NAME, files, lineage(perplexity))
         promote(store, NAME, registered.version)
     return str(folder / "store")
@@ -100,14 +108,21 @@ def test_why_shows_the_verdict(registry):
 
 
 def test_diff_names_what_differs(registry):
-    fields = {row["field"] for row in json.loads(call(registry, "diff", NAME, "v1.0", "v1.1", "--json").stdout)}
+    fields = {
+        row["field"]
+        for row in json.loads(
+            call(registry, "diff", NAME, "v1.0", "v1.1", "--json").stdout
+        )
+    }
 
     assert {"lineage.metrics.perplexity", "lineage.run"} <= fields
     assert "lineage.data_sha256" not in fields
 
 
 def test_rollback_goes_back_and_is_in_the_history(registry):
-    assert "production is v1.0 (before: v1.1)" in call(registry, "rollback", NAME).stdout
+    assert (
+        "production is v1.0 (before: v1.1)" in call(registry, "rollback", NAME).stdout
+    )
     moves = json.loads(call(registry, "history", NAME, "--json").stdout)
     assert [(m["what"], m["version"]) for m in moves][-1] == ("rollback", "v1.0")
     call(registry, "promote", NAME, "v1.1")
@@ -119,7 +134,9 @@ def test_verify_ends_with_65_when_a_byte_is_wrong(registry, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(registry, copy)
     assert call(str(copy), "verify").exit_code == 0
-    blob = max((copy / NAME / "_blobs" / "sha256").iterdir(), key=lambda p: p.stat().st_size)
+    blob = max(
+        (copy / NAME / "_blobs" / "sha256").iterdir(), key=lambda p: p.stat().st_size
+    )
     blob.chmod(0o644)
     data = bytearray(blob.read_bytes())
     data[-1] ^= 1
@@ -137,4 +154,7 @@ def test_a_version_that_is_not_there_is_a_message_with_the_versions_there_are(re
     finished = call(registry, "show", NAME, "v9.9")
 
     assert isinstance(finished.exception, UserError)
-    assert "v1.0, v1.1" in finished.exception.message and finished.exception.exit_code == 66
+    assert (
+        "v1.0, v1.1" in finished.exception.message
+        and finished.exception.exit_code == 66
+    )

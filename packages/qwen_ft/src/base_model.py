@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+TURN_END = "<|im_end|>"
+
 
 @dataclass(frozen=True, slots=True)
 class BaseModelPin:
@@ -160,6 +162,12 @@ def load_tokenizer(
         tokenizer.pad_token = (
             "<|endoftext|>" if "<|endoftext|>" in known else tokenizer.eos_token
         )
+    if (
+        tokenizer.pad_token_id == tokenizer.eos_token_id
+        and TURN_END in tokenizer.get_vocab()
+    ):
+        # Qwen2.5's base tokenizers pad and end with <|endoftext|>; a turn ends with <|im_end|>.
+        tokenizer.eos_token = TURN_END
     if tokenizer.pad_token_id is None:
         raise UserError(
             f"The tokenizer of {pin.name} has neither a pad nor an end token. Set pad_token in "

@@ -7,7 +7,9 @@ from typing import Any
 
 from packages.qwen_ft.src.base_model import BaseModelPin
 
-HEADER_LIMIT = 100_000_000  # the format's own limit on the length of its header, in bytes
+HEADER_LIMIT = (
+    100_000_000  # the format's own limit on the length of its header, in bytes
+)
 NOT_ADAPTED = ("embed_tokens", "lm_head", "norm")
 
 
@@ -25,7 +27,9 @@ def read_shape(pin: BaseModelPin) -> tuple[dict[str, Any], list[str]]:
         for name, shape in sorted(tensors.items())
         if name.endswith(".weight") and len(shape) == 2
     ]
-    return config, [name for name in linear if name.rsplit(".", 1)[-1] not in NOT_ADAPTED]
+    return config, [
+        name for name in linear if name.rsplit(".", 1)[-1] not in NOT_ADAPTED
+    ]
 
 
 def _of_folder(folder: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
@@ -34,7 +38,9 @@ def _of_folder(folder: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, HEADER_LIMIT)))
-        tensors |= {name: at["shape"] for name, at in header.items() if name != "__metadata__"}
+        tensors |= {
+            name: at["shape"] for name, at in header.items() if name != "__metadata__"
+        }
     return json.loads((folder / "config.json").read_text()), tensors
 
 

@@ -13,11 +13,13 @@ from metaflow.cards import Markdown, Table, VegaChart
 from packages.chat_data.src.pins import PinnedSource
 from packages.chat_data.src.token_manifest import PreviewRow, TokenManifest
 from packages.qwen_ft.src import card_html
+from packages.qwen_ft.src.base_model import BaseModelPin
 from packages.qwen_ft.src.config import RunConfig
 from packages.qwen_ft.src.evaluation_report import EvaluationReport, Sample
 from packages.qwen_ft.src.gate import Rule, Verdict, near_one
 from packages.qwen_ft.src.trained_adapter import CurvePoint, TrainedAdapter
 
+SHOWN_OBJECTS = 20
 Component = Any  # metaflow's components are not typed
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 CHART_HEIGHT, BESIDE_WIDTH = 240, 310  # two charts fit a window of 1,200 pixels
@@ -25,6 +27,7 @@ CHART_HEIGHT, BESIDE_WIDTH = 240, 310  # two charts fit a window of 1,200 pixels
 
 def run_card(
     config: RunConfig,
+    base: BaseModelPin,
     source: PinnedSource,
     tokens: TokenManifest,
     trials: Sequence[TrainedAdapter],
@@ -52,10 +55,11 @@ def run_card(
         Markdown("## Data"),
         splits_table(tokens),
         data_table(source, tokens),
+        *objects_part(source),
         Markdown("## What is learned"),
         *mask_part(tokens.preview),
         Markdown("## Where this comes from"),
-        origin_table(config, source, tokens, adapter),
+        origin_table(config, base, source, tokens, adapter),
         Markdown(
             card_html.folded(
                 "All settings of this run", config.model_dump_json(indent=2)
@@ -298,6 +302,18 @@ def data_table(source: PinnedSource, tokens: TokenManifest) -> Component:
     return Markdown(card_html.pairs([(label, value) for label, value in rows if value]))
 
 
+def objects_part(source: PinnedSource) -> list[Component]:
+    """Key, size and version of each object that was read; the first ones of many."""
+    rows = [
+        [card_html.escaped(one.key), f"{one.size_bytes:,}", card_html.escaped(one.etag)]
+        for one in source.objects[:SHOWN_OBJECTS]
+    ]
+    hidden = len(source.objects) - len(rows)
+    more = card_html.small_print(f"and {hidden:,} more") if hidden else ""
+    table = card_html.table(rows, ["object", "bytes", "ETag or sha256"])
+    return [Markdown(table), *([Markdown(more)] if more else [])]
+
+
 def mask_part(preview: Sequence[PreviewRow]) -> list[Component]:
     """The first training rows token by token: which tokens the loss sees."""
     return [
@@ -311,6 +327,7 @@ def mask_part(preview: Sequence[PreviewRow]) -> list[Component]:
 
 def origin_table(
     config: RunConfig,
+    base: BaseModelPin,
     source: PinnedSource,
     tokens: TokenManifest,
     adapter: TrainedAdapter,
@@ -319,7 +336,7 @@ def origin_table(
     return Markdown(
         card_html.pairs(
             [
-                ("base model", f"{config.model.name} {config.model.revision or ''}"),
+                ("base model", f"{base.name} {base.revision}"),
                 ("configuration sha256", config.digest()),
                 ("data sha256", source.data_sha256),
                 ("tokenizer sha256", tokens.tokenizer_sha256),

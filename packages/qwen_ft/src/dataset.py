@@ -16,7 +16,9 @@ from packages.qwen_ft.src.run_store import local_cache, open_run_store
 log = logging.getLogger(__name__)
 
 
-def prepare_tokens(config: RunConfig, base: BaseModelPin, source: PinnedSource) -> TokenManifest:
+def prepare_tokens(
+    config: RunConfig, base: BaseModelPin, source: PinnedSource
+) -> TokenManifest:
     """The token shards of `source` in the run's store; nothing is done if they are there already.
 
     Raises:

@@ -151,7 +151,9 @@ def _samples(
     settings = config.evaluation
     tokenizer = load_tokenizer(base, config.model.trust_remote_code)
     shown = min(settings.sample_documents, len(documents))
-    spread = [i * len(documents) // shown for i in range(shown)]  # neighbours are much alike
+    spread = [
+        i * len(documents) // shown for i in range(shown)
+    ]  # neighbours are much alike
     prompts = [prompt_of_document(documents[i]) for i in spread]
     prompts += [
         prompt_of_text(tokenizer, text, config.data.system_message)

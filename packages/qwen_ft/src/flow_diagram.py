@@ -63,17 +63,25 @@ def _shape(node: ast.FunctionDef) -> StepShape:
     consumes: set[str] = set()
     leads_to: list[str] = []
     for statement in node.body:
-        reads, writes = _attributes(statement, ast.Load), _attributes(statement, ast.Store)
+        reads, writes = _attributes(statement, ast.Load), _attributes(
+            statement, ast.Store
+        )
         for call in (n for n in ast.walk(statement) if isinstance(n, ast.Call)):
             if _is_self(call.func, "next"):
                 leads_to = [a.attr for a in call.args if isinstance(a, ast.Attribute)]
                 foreach = [k.value for k in call.keywords if k.arg == "foreach"]
-                consumes |= {str(v.value) for v in foreach if isinstance(v, ast.Constant)} - produces
+                consumes |= {
+                    str(v.value) for v in foreach if isinstance(v, ast.Constant)
+                } - produces
             if _is_self(call.func, "merge_artifacts"):
-                kept = [k.value for k in call.keywords if k.arg == "include"]
-                merged = {e.value for v in kept for e in v.elts}  # type: ignore[attr-defined]
-                consumes |= merged
-        consumes |= reads - produces - set(leads_to) - {"next", "merge_artifacts", "input"}
+                (kept,) = (k.value for k in call.keywords if k.arg == "include")
+                assert isinstance(kept, ast.List)
+                consumes |= {
+                    str(e.value) for e in kept.elts if isinstance(e, ast.Constant)
+                }
+        consumes |= (
+            reads - produces - set(leads_to) - {"next", "merge_artifacts", "input"}
+        )
         consumes |= {"trials"} if "input" in reads else set()
         produces |= writes
     return StepShape(

@@ -31,7 +31,9 @@ def run_flow(flow_class: type[FlowSpec]) -> None:
     if get_username() is None:  # Metaflow runs neither for nobody nor for root
         user = getpass.getuser()
         os.environ["USERNAME"] = user if user != "root" else "root_user"
-    os.environ.setdefault("METAFLOW_PYLINT", "0")  # a linter of flows, and it is not in the lock
+    os.environ.setdefault(
+        "METAFLOW_PYLINT", "0"
+    )  # a linter of flows, and it is not in the lock
     if OUTCOME_VARIABLE in os.environ:
         sys.exit(_run(flow_class))
     with tempfile.TemporaryDirectory(prefix="qwen_ft-") as folder:
@@ -66,7 +68,9 @@ def _told() -> dict[str, Any] | None:
 
 def _run(flow_class: type[FlowSpec]) -> int:
     """The exit status of one Metaflow command; errors are shown here, not raised."""
-    with flow_context(flow_class):  # the options of a flow are read when its CLI is imported
+    with flow_context(
+        flow_class
+    ):  # the options of a flow are read when its CLI is imported
         from metaflow import cli
     try:
         with flow_context(flow_class):
@@ -78,7 +82,8 @@ def _run(flow_class: type[FlowSpec]) -> int:
         return error.exit_code
     except UnicodeDecodeError as error:  # a configuration that Metaflow reads as text
         tell_at_the_end(
-            f"A configuration file is not UTF-8 text: {error}. Save it as UTF-8.", EX_CONFIG
+            f"A configuration file is not UTF-8 text: {error}. Save it as UTF-8.",
+            EX_CONFIG,
         )
         return EX_CONFIG
     except PermissionError as error:

@@ -1,12 +1,13 @@
 """Where an adapter comes from, as its manifest says it: run, code, configuration, data, base model, machine."""
 
 import hashlib
-import os
 import platform
 import subprocess  # noqa: S404, git alone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from metaflow.metaflow_config import BATCH_CONTAINER_IMAGE
 
 from packages.model_registry.src.canonical_json import json_sha256
 from packages.qwen_ft.src.finished_run import FinishedRun
@@ -29,9 +30,8 @@ def lineage_of(run: FinishedRun) -> dict[str, Any]:
         "tokenizer_sha256": run.tokens.tokenizer_sha256,
         "template_sha256": run.tokens.template_sha256,
         "base_model": {"name": run.base.name, "revision": run.base.revision},
-        "lock_sha256": installed_sha256(),
-        "image_digest": os.environ.get("METAFLOW_BATCH_CONTAINER_IMAGE", "").partition("@")[2]
-        or None,
+        "lock_sha256": lock_sha256(),
+        "image_digest": (BATCH_CONTAINER_IMAGE or "").partition("@")[2] or None,
         "seeds": {
             "training": run.config.with_trial(dict(trained.trial)).training.seed,  # type: ignore[arg-type]
             "split": run.config.data.split_seed,
@@ -57,15 +57,20 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
         return None, None
 
 
-def installed_sha256() -> str:
-    """Hash over name and version of every installed distribution, which is what a lock pins."""
-    pins = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions()}
+def lock_sha256() -> str:
+    """Hash of the lock that this checkout was set up from; outside one, of the installed versions."""
+    lock = ROOT / "3rdparty" / "python" / "cpu.lock"
+    if lock.is_file():
+        return hashlib.sha256(lock.read_bytes()).hexdigest()
+    pins = {
+        f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions()
+    }
     return hashlib.sha256("\n".join(sorted(pins)).encode()).hexdigest()
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(  # noqa: S603
-        ["git", "-C", str(folder), *words],  # noqa: S607
+    done = subprocess.run(  # noqa: S603, fixed words
+        ["git", "-C", str(folder), *words],  # noqa: S603, S607
         check=True,
         capture_output=True,
         text=True,

@@ -1,11 +1,13 @@
 """Device, number format and 4-bit quantisation: what was asked for, checked against what is here."""
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from packages.cloud.src.exit_codes import EX_CONFIG, EX_UNAVAILABLE, UserError
+from packages.qwen_ft.src.config_checks import Capabilities
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel
@@ -18,9 +20,7 @@ _DTYPES = {
     "float32": torch.float32,
 }
 
-NARROW = (
-    512  # hidden size below which threads wait for each other longer than they work
-)
+NARROW = 512  # hidden size below which threads wait longer than they work
 
 
 def pick_device(device_map: str) -> torch.device:
@@ -174,10 +174,22 @@ def weight_bytes(model: nn.Module) -> int:
     return total
 
 
+def capabilities_here() -> Capabilities:
+    """What this machine computes with. A CPU without bfloat16 falls back, so it counts as able."""
+    if not torch.cuda.is_available():
+        return Capabilities("the CPU", cuda_devices=0, bfloat16=True)
+    return Capabilities(
+        torch.cuda.get_device_name(0),
+        cuda_devices=torch.cuda.device_count(),
+        bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
+        flash_attention=importlib.util.find_spec("flash_attn") is not None,
+    )
+
+
 def choose_cpu_threads(model: "PreTrainedModel") -> None:
     """One thread for a narrow model, which is faster there and gives the same bytes on any number of cores.
 
-    Two threads took 3 times as long per 4-bit layer of 384 x 128 (0.70 and 2.66 ms, two cores, both busy).
+    Two threads took 3.8 times as long per 4-bit layer of 384 x 128 (0.70 and 2.66 ms, two cores, both busy).
     """
     if model.device.type == "cpu" and model.config.hidden_size < NARROW:
         torch.set_num_threads(1)

@@ -38,8 +38,12 @@ def publish(run: FinishedRun) -> RegisteredVersion | None:
     with tempfile.TemporaryDirectory(prefix="qwen_ft-") as scratch:
         folder = fetch_adapter(run.adapter, Path(scratch) / "version")
         for file, content in _records(run).items():
-            (folder / file).write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
-        files = {path.name: path for path in folder.iterdir() if path.name in ALLOWED_FILES}
+            (folder / file).write_text(
+                json.dumps(content, sort_keys=True, indent=1) + "\n"
+            )
+        files = {
+            path.name: path for path in folder.iterdir() if path.name in ALLOWED_FILES
+        }
         registered = register(store, name, files, lineage_of(run))
     promote(store, name, registered.version, PRODUCTION, operation=run.pathspec)
     tag_as_production(run.pathspec)
@@ -47,16 +51,18 @@ def publish(run: FinishedRun) -> RegisteredVersion | None:
 
 
 def tag_as_production(pathspec: str) -> None:
-    """Give the run the tag `production`, then take it from the runs that had it.
+    """Take the tag `production` from the runs that had it, then give it to this run.
 
-    Readers trust the registry, never these tags: between the two calls, two runs have it.
+    In this order, since Metaflow's local metadata dates a run by the last change of its tags: the
+    other way round, `latest_run` would be the former champion. Readers trust the registry, never
+    these tags: between the two calls, no run has it.
     """
     flow_name, run_id = pathspec.split("/")
-    current.run.add_tag(PRODUCTION)
     namespace(None)
-    for former in Flow(flow_name).runs(PRODUCTION):
+    for former in list(Flow(flow_name).runs(PRODUCTION)):
         if former.id != run_id:
             former.remove_tag(PRODUCTION)
+    current.run.add_tag(PRODUCTION)
 
 
 def _records(run: FinishedRun) -> dict[str, Any]:

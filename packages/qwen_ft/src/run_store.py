@@ -19,7 +19,9 @@ def open_run_store() -> ObjectStore:
     """The store of the datastore that the running step uses."""
     storage = FlowDataStore.default_storage_impl
     if storage is None or storage.datastore_root is None:
-        raise RuntimeError("open_run_store is for code that runs inside a Metaflow step")
+        raise RuntimeError(
+            "open_run_store is for code that runs inside a Metaflow step"
+        )
     root = str(storage.datastore_root)
     if storage.TYPE != "s3":
         root = Path(root).resolve().as_uri()

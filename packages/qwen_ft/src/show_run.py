@@ -13,6 +13,7 @@ def show_run(run: FinishedRun, registered: RegisteredVersion | None) -> None:
     version = f"{registered.model} {registered.version}" if registered else ""
     for component in run_card(
         run.config,
+        run.base,
         run.source,
         run.tokens,
         run.trials,

@@ -1,6 +1,7 @@
 """One trial of a run as a Metaflow step: trained with a live card; and the choice among all trials."""
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,29 +11,46 @@ from packages.chat_data.src.token_manifest import TokenManifest
 from packages.qwen_ft.src.base_model import BaseModelPin
 from packages.qwen_ft.src.cards import live_curves
 from packages.qwen_ft.src.config import RunConfig
+from packages.qwen_ft.src.config_checks import check_against_device
 from packages.qwen_ft.src.evaluation_report import EvaluationReport
 from packages.qwen_ft.src.logs import set_up_logging
-from packages.qwen_ft.src.run_store import open_run_store
+from packages.qwen_ft.src.run_store import local_cache, open_run_store
 from packages.qwen_ft.src.trained_adapter import CurvePoint, TrainedAdapter
 
 log = logging.getLogger(__name__)
 
 
 def train_trial(
-    config: RunConfig, base: BaseModelPin, tokens: TokenManifest, trial: Mapping[str, Any]
+    config: RunConfig,
+    base: BaseModelPin,
+    tokens: TokenManifest,
+    trial: Mapping[str, Any],
 ) -> TrainedAdapter:
     """Train the adapter of `trial`; its files go into the run's store, its curves into the card."""
+    from packages.qwen_ft.src.precision import capabilities_here
     from packages.qwen_ft.src.train import train_adapter
 
     set_up_logging(config.logging)
+    check_against_device(config.with_trial(trial), capabilities_here())
     draw = live_curves(current.card)
 
     def show(curves: tuple[CurvePoint, ...]) -> None:
         draw(curves)
         current.card.refresh()
 
-    store_uri = open_run_store().uri
-    trained = train_adapter(config, base, tokens, store_uri, trial, on_progress=show)
+    # The same folder for every attempt of this trial on this machine, so that a retry goes on.
+    run = current.origin_run_id or current.run_id
+    checkpoints = local_cache() / "checkpoints" / f"{run}-{current.task_id}"
+    trained = train_adapter(
+        config,
+        base,
+        tokens,
+        open_run_store().uri,
+        trial,
+        on_progress=show,
+        output_dir=checkpoints,
+    )
+    shutil.rmtree(checkpoints, ignore_errors=True)
     log.info(
         "trained %d steps in %.1f s: validation perplexity %.3f -> %.3f, adapter sha256 %s",
         trained.steps,
@@ -45,7 +63,10 @@ def train_trial(
 
 
 def evaluate_trial(
-    config: RunConfig, base: BaseModelPin, tokens: TokenManifest, adapter: TrainedAdapter
+    config: RunConfig,
+    base: BaseModelPin,
+    tokens: TokenManifest,
+    adapter: TrainedAdapter,
 ) -> EvaluationReport:
     """Base and tuned model on the hold-out documents, from the run's store alone."""
     from packages.qwen_ft.src.evaluate import compare_perplexity

@@ -90,7 +90,8 @@ def test_a_rank_wider_than_a_target_is_refused(tmp_path):
 def test_rank_is_the_shape_and_alpha_the_scale_of_the_update(tmp_path):
     folder = _save(_trained(_lora(tmp_path, "lora.r=8")), tmp_path / "a")
     shapes = {
-        n: tuple(t.shape) for n, t in load_file(folder / adapter_files.WEIGHTS_FILE).items()
+        n: tuple(t.shape)
+        for n, t in load_file(folder / adapter_files.WEIGHTS_FILE).items()
     }
     assert {s[0] for n, s in shapes.items() if "lora_A" in n} == {8}
     updates = []
@@ -122,7 +123,9 @@ def test_the_same_weights_give_the_same_bytes(tmp_path):
     folders = [_save(_trained(_lora(tmp_path)), tmp_path / name) for name in "ab"]
     contents = [{p.name: p.read_bytes() for p in f.iterdir()} for f in folders]
     assert contents[0] == contents[1]
-    assert adapter_files.adapter_sha256(folders[0]) == adapter_files.adapter_sha256(folders[1])
+    assert adapter_files.adapter_sha256(folders[0]) == adapter_files.adapter_sha256(
+        folders[1]
+    )
     config = json.loads(contents[0][adapter_files.CONFIG_FILE])
     assert config["base_model_name_or_path"] == NAME
     assert config["target_modules"] == sorted(config["target_modules"])

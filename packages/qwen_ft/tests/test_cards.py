@@ -12,6 +12,7 @@ from metaflow.cards import Markdown, Table, VegaChart
 from packages.chat_data.src.pins import PinnedObject, PinnedSource
 from packages.chat_data.src.token_manifest import PreviewRow, TokenManifest
 from packages.chat_data.src.token_shards import TokenSplit
+from packages.qwen_ft.src.base_model import BaseModelPin
 from packages.qwen_ft.src.cards import (
     live_curves,
     mask_part,
@@ -113,11 +114,14 @@ def report(tuned_nats: float) -> EvaluationReport:
     )
 
 
+BASE = BaseModelPin("starter://tiny-qwen2", "b" * 40, "starter")
+
+
 def card(measured: EvaluationReport, registered: str = "") -> list[Any]:
     config = RunConfig()
     verdict = decide(measured, config.gate)
     return run_card(
-        config, SOURCE, TOKENS, (ADAPTER,), ADAPTER, measured, verdict, registered
+        config, BASE, SOURCE, TOKENS, (ADAPTER,), ADAPTER, measured, verdict, registered
     )
 
 

@@ -20,15 +20,26 @@ def test_every_data_setting_reaches_the_tokenizer():
 
     options = build_tokenize_options(config.data)
 
-    assert (options.max_tokens, options.over_length, options.train_on_prompt) == (64, "drop", True)
+    assert (options.max_tokens, options.over_length, options.train_on_prompt) == (
+        64,
+        "drop",
+        True,
+    )
     assert options.system_message == "Be brief."
     assert (options.read.format, options.read.on_bad_row) == ("alpaca", "quarantine")
-    assert options.read.escape_control_tokens and options.quarantine_path == "rejected.jsonl"
+    assert (
+        options.read.escape_control_tokens
+        and options.quarantine_path == "rejected.jsonl"
+    )
 
 
 def test_one_optimizer_step_needs_its_documents():
     config = resolve(
-        {}, ["training.per_device_train_batch_size=4", "training.gradient_accumulation_steps=3"]
+        {},
+        [
+            "training.per_device_train_batch_size=4",
+            "training.gradient_accumulation_steps=3",
+        ],
     )
 
     assert build_split_options(config).min_train_documents == 12

@@ -145,3 +145,12 @@ def test_a_missing_blob_is_named(run):
     with pytest.raises(UserError, match=lost.name) as caught:
         _compare(run, trained=trained)
     assert caught.value.exit_code == 66
+
+
+def test_training_never_opens_the_hold_out(run, tmp_path):
+    gone = replace(run.tokens.hold_out, shards=("0" * 64,))
+    tokens = SimpleNamespace(**{**vars(run.tokens), "hold_out": gone})
+
+    again = train_adapter(run.config, run.base, tokens, run.store.uri, {"lora.r": 8})
+
+    assert again.adapter_sha256 == run.trained.adapter_sha256

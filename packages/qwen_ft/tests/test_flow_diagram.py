@@ -26,8 +26,8 @@ def test_only_train_and_evaluate_go_to_batch():
 
 
 def test_the_hold_out_is_not_among_what_train_may_read_alone():
-    # train gets the token manifest; test_train.py shows that it never opens the hold-out split.
-    (train,) = [step for step in read_steps(TrainingFlow) if step.name == "train"]
+    # train gets the token manifest; test_evaluate.py shows that training never opens the hold-out split.
+    (train,) = (step for step in read_steps(TrainingFlow) if step.name == "train")
 
     assert train.consumes == ("base", "config", "tokens", "trials")
 

@@ -1,12 +1,14 @@
 """What a run starts from, with what the command line changed."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
 from packages.cloud.src.exit_codes import UserError
 from packages.qwen_ft.src.config import STARTER_CONFIG, read_run_config
 from packages.qwen_ft.src.inputs import pin_inputs
+from packages.qwen_ft.src.version import VERSION
 
 
 @pytest.fixture
@@ -22,7 +24,9 @@ def notes(tmp_path):
 
 
 def test_command_line_values_replace_those_of_the_file(settings, notes):
-    config, base, source = pin_inputs(settings, data=str(notes), overrides="lora.r=4 gate.seed=7")
+    config, base, source = pin_inputs(
+        settings, data=str(notes), overrides="lora.r=4 gate.seed=7"
+    )
 
     assert config.data.source == str(notes)
     assert (config.lora.r, config.gate.seed) == (4, 7)
@@ -39,7 +43,11 @@ def test_the_pinned_file_has_its_size_and_hash(settings, notes):
 
 def test_a_target_that_matches_nothing_stops_before_the_data_is_looked_at(settings):
     with pytest.raises(UserError, match="no_such_proj") as caught:
-        pin_inputs(settings, data="/does/not/exist", overrides="lora.target_modules=[no_such_proj]")
+        pin_inputs(
+            settings,
+            data="/does/not/exist",
+            overrides="lora.target_modules=[no_such_proj]",
+        )
 
     assert caught.value.exit_code == 78
     assert "q_proj" in caught.value.message
@@ -48,3 +56,9 @@ def test_a_target_that_matches_nothing_stops_before_the_data_is_looked_at(settin
 def test_a_rank_above_the_width_is_refused(settings):
     with pytest.raises(UserError, match="lora.r"):
         pin_inputs(settings, overrides="lora.r=512")
+
+
+def test_the_changelog_names_this_release():
+    changelog = Path(__file__).resolve().parents[3] / "CHANGELOG.md"
+
+    assert f"## {VERSION}" in changelog.read_text()

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from packages.qwen_ft.src.lineage import git_state, installed_sha256
+from packages.qwen_ft.src.lineage import git_state, lock_sha256
 
 
 def git(folder, *words):
@@ -28,5 +28,12 @@ def test_outside_a_checkout_there_is_no_commit(tmp_path):
     assert git_state(tmp_path) == (None, None)
 
 
-def test_the_hash_of_the_libraries_is_the_same_each_time():
-    assert installed_sha256() == installed_sha256()
+def test_the_lock_is_named_by_the_hash_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("packages.qwen_ft.src.lineage.ROOT", tmp_path)
+    (tmp_path / "3rdparty" / "python").mkdir(parents=True)
+    installed = lock_sha256()
+    (tmp_path / "3rdparty" / "python" / "cpu.lock").write_bytes(b"abc")
+
+    # FIPS 180-2, appendix B.1: the digest of "abc".
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert lock_sha256() == expected != installed

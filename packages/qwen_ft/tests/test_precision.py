@@ -44,6 +44,8 @@ def test_norms_are_float32_and_only_linear_layers_are_quantised(tmp_path):
         type(m).__name__ for n, m in loaded.model.named_modules() if n.endswith("proj")
     }
     assert kinds == {"Linear4bit"}
+    norms = {m.weight.dtype for n, m in loaded.model.named_modules() if "norm" in n}
+    assert norms == {torch.float32}
     assert "4-bit nf4, double-quantised" in loaded.precision
 
 

@@ -7,7 +7,11 @@ import threading
 from rich.console import Console
 
 from packages.qwen_ft.src import terminal_progress
-from packages.qwen_ft.src.terminal_progress import PROGRESS_VARIABLE, leave_progress, progress_drawn
+from packages.qwen_ft.src.terminal_progress import (
+    PROGRESS_VARIABLE,
+    leave_progress,
+    progress_drawn,
+)
 
 
 def test_a_step_leaves_how_far_it_is(tmp_path, monkeypatch):
@@ -15,7 +19,12 @@ def test_a_step_leaves_how_far_it_is(tmp_path, monkeypatch):
 
     leave_progress("training", 3, 10, "loss 1.2")
 
-    assert json.loads((tmp_path / "progress.json").read_text()) == ["training", 3, 10, "loss 1.2"]
+    assert json.loads((tmp_path / "progress.json").read_text()) == [
+        "training",
+        3,
+        10,
+        "loss 1.2",
+    ]
 
 
 def test_without_a_parent_nothing_is_written(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from packages.qwen_ft.src.flows import training_flow
 
 def steps():
     tree = ast.parse(inspect.getsource(training_flow))
-    (flow,) = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    (flow,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
     return [node for node in flow.body if isinstance(node, ast.FunctionDef)]
 
 

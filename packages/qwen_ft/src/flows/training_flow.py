@@ -28,11 +28,13 @@ class TrainingFlow(FlowSpec):
     @step
     def start(self):
         """Fix what decides the result: configuration, base model and data, each pinned."""
+        from packages.qwen_ft.src.champion import pin_champion
         from packages.qwen_ft.src.inputs import pin_inputs
 
         self.config, self.base, self.source = pin_inputs(
             self.run_config, self.data, self.base_model, self.overrides
         )
+        self.production = pin_champion(self.config.registry)
         self.next(self.tokenize)
 
     @step
@@ -62,7 +64,9 @@ class TrainingFlow(FlowSpec):
 
         self.trained = [branch.adapter for branch in inputs]
         self.adapter = best_trial(self.trained)
-        self.merge_artifacts(inputs, include=["config", "base", "source", "tokens"])
+        self.merge_artifacts(
+            inputs, include=["config", "base", "source", "tokens", "production"]
+        )
         self.next(self.evaluate)
 
     @batch(gpu=1, cpu=4, memory=15_000)
@@ -70,12 +74,14 @@ class TrainingFlow(FlowSpec):
     @step
     def evaluate(self):
         """Score the base, the tuned model and the one in production on the hold-out tokens."""
-        from packages.qwen_ft.src.champion import production_champion
+        from packages.qwen_ft.src.champion import champion_on_hold_out
         from packages.qwen_ft.src.trial import evaluate_trial
 
         self.report = evaluate_trial(self.config, self.base, self.tokens, self.adapter)
         self.metrics = self.report.metrics()
-        self.champion = production_champion(self.config, self.base, self.tokens)
+        self.champion = champion_on_hold_out(
+            self.production, self.config, self.base, self.tokens
+        )
         self.next(self.end)
 
     @card(type="blank", id="run")
