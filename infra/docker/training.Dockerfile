@@ -29,7 +29,7 @@ COPY --from=libraries /opt/venv /opt/venv
 COPY infra/docker/entrypoint.sh /usr/local/bin/entrypoint.sh
 RUN groupadd --gid 10001 trainer \
     && useradd --uid 10001 --gid trainer --create-home trainer \
-    && install --directory --owner trainer --group trainer /work
+    && install --directory --owner trainer --group trainer /app
 
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -37,7 +37,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     METAFLOW_SKIP_INSTALL_DEPENDENCIES=1
 
 # Metaflow unpacks the code package into the working directory, so its user must own it.
-WORKDIR /work
+WORKDIR /app
 USER 10001:10001
 
 # Stops the build when a library does not import, or torch came without CUDA.
