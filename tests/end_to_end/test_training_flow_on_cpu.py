@@ -85,7 +85,11 @@ def test_the_production_tag_is_on_the_last_accepted_run_alone(workplace, second)
 
 @pytest.fixture(scope="module")
 def rejected(workplace, second):
-    return run_flow(workplace, "run", "--set", f"{SMALL} gate.max_perplexity=1.01")
+    two_trials = "{trials: [{}, {lora.r: 4}]}"
+    settings = f"{SMALL} gate.max_perplexity=1.01"
+    return run_flow(
+        workplace, "--config-value", "run_config", two_trials, "run", "--set", settings
+    )
 
 
 def run_id(finished) -> str:
@@ -98,6 +102,17 @@ def test_a_rejected_run_ends_green_registers_nothing_and_says_why(workplace, rej
     assert re.search(why, rejected.output)
     folder = workplace / "registry" / "tiny-qwen2-lora"
     assert sorted(p.name for p in folder.glob("v*")) == ["v1.0", "v1.1"]
+
+
+def test_each_trial_is_a_branch_and_the_best_goes_on(workplace, rejected):
+    trained = client(
+        workplace,
+        "from metaflow import Run, namespace; namespace(None); "
+        f"d = Run('TrainingFlow/{run_id(rejected)}').data; "
+        "best = min(d.trained, key=lambda t: t.last_perplexity); "
+        "print(len(d.trained), d.adapter == best)",
+    )
+    assert trained == "2 True"
 
 
 def test_a_rejected_run_leaves_the_tag_where_it_was(workplace, second, rejected):

@@ -19,9 +19,9 @@ WORKFLOW = ROOT / ".github" / "workflows" / "build-and-push-ecr.yml"
 
 # Prints, catches SIGTERM, and leaves with the code of a preempted training.
 CATCHER = """
-import signal, sys, time
+import os, signal, sys, time
 def leave(number, frame):
-    print("caught", flush=True)
+    os.write(1, b"caught\\n")  # print may be at work on the line before
     sys.exit(75)
 signal.signal(signal.SIGTERM, leave)
 print("ready", flush=True)

@@ -119,6 +119,14 @@ class RunConfig(Frozen):
             raise ProblemsFound(*problems)
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as JSON: equal settings are equal bytes in every process.
+
+        pydantic pickles the set of the given fields in hash order, which differs between processes;
+        Metaflow then finds the branches of a foreach in conflict.
+        """
+        return (RunConfig.model_validate_json, (self.model_dump_json(),))
+
     def digest(self) -> str:
         """sha256 of the canonical JSON: equal digests mean equal settings."""
         text = json.dumps(

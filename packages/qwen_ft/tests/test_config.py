@@ -1,8 +1,7 @@
+
 """What a run's settings accept, and what they say about each wrong one."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
@@ -141,3 +140,27 @@ def test_any_learning_rate_outside_its_range_is_refused(rate: float) -> None:
         assert not inside
     else:
         assert inside
+
+
+def test_equal_settings_are_equal_bytes_in_every_process() -> None:
+    code = (
+        "import pickle, sys; from packages.qwen_ft.src.config import resolve; "
+        "config = resolve({}, ['lora.r=8', 'training.seed=3']); "
+        "assert pickle.loads(pickle.dumps(config)) == config; "
+        "sys.stdout.write(pickle.dumps(config).hex())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": ":".join(filter(None, sys.path)),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+
+    assert len(found) == 1
