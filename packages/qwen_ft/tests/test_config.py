@@ -1,7 +1,8 @@
-
 """What a run's settings accept, and what they say about each wrong one."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
