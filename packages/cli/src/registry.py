@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from packages.cloud.src.exit_codes import EX_DATAERR
 from packages.cloud.src.object_store import ObjectStore, open_store
@@ -256,7 +257,7 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None
         for name in rows[0]:
             table.add_column(name, overflow="fold", no_wrap=name != "reason")
         for row in rows:
-            table.add_row(*(str(value) for value in row.values()))
+            table.add_row(*(Text(str(value)) for value in row.values()))
         console = Console()
         if not console.is_terminal:  # a log or a pipe has no width to fit
             console.width = 160
