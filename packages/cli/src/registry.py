@@ -254,8 +254,8 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None
         print(nothing)
     else:
         table = Table(box=None, header_style="bold")
-        for name in rows[0]:
-            table.add_column(name, overflow="fold", no_wrap=name != "reason")
+        for position, name in enumerate(rows[0]):
+            table.add_column(name, overflow="fold", no_wrap=position == 0)
         for row in rows:
             table.add_row(*(Text(str(value)) for value in row.values()))
         console = Console()

@@ -12,7 +12,7 @@ class compute_target(FlowMutator):  # noqa: N801, used as a decorator
     vanish, and on a laptop it would only repeat a mistake five times.
     """
 
-    def pre_mutate(self, mutable_flow):  # type: ignore[no-untyped-def]
+    def pre_mutate(self, mutable_flow):
         storage = FlowDataStore.default_storage_impl
         if storage is not None and storage.TYPE == "s3":
             return
