@@ -86,7 +86,7 @@ class TextRules:
                 "D092",
                 found.start(),
                 "private key or access key in text",
-                "remove it and revoke it",
+                "remove it and revoke it, or set data.on_bad_row=quarantine to leave it out",
             )
         return None
 
