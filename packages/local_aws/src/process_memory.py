@@ -1,5 +1,6 @@
 """How much memory a process and its descendants hold (Linux; nothing is known elsewhere)."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,13 +12,25 @@ def _descendants(pid: int) -> list[int]:
     found: list[int] = []
     queue = [pid]
     while queue:
-        for listed in Path(f"/proc/{queue.pop()}/task").glob("*/children"):
-            try:
-                children = [int(child) for child in listed.read_text().split()]
-            except OSError:  # the thread ended while we looked
-                continue
-            found += children
-            queue += children
+        children = _children(queue.pop())
+        found += children
+        queue += children
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """The process ids right below `pid`; none of a process or thread that ends while we look."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(
+            f"/proc/{pid}/task"
+        )  # not Path.glob: it raises when the folder goes
+    except OSError:
+        return found
+    for thread in threads:
+        with contextlib.suppress(OSError):
+            listed = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+            found += [int(child) for child in listed.split()]
     return found
 
 
@@ -28,6 +41,8 @@ def resident_bytes(pid: int) -> dict[int, tuple[int, int]]:
         try:
             fields = Path(f"/proc/{descendant}/statm").read_text().split()
         except OSError:
+            continue
+        if len(fields) < 3:  # it ended while we looked
             continue
         resident, shared = (int(field) * PAGE_BYTES for field in fields[1:3])
         sizes[descendant] = (resident - shared, shared)
