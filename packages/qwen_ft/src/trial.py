@@ -15,7 +15,7 @@ from packages.qwen_ft.src.config_checks import check_against_device
 from packages.qwen_ft.src.evaluation_report import EvaluationReport
 from packages.qwen_ft.src.logs import set_up_logging
 from packages.qwen_ft.src.run_store import local_cache, open_run_store
-from packages.qwen_ft.src.trained_adapter import CurvePoint, TrainedAdapter
+from packages.qwen_ft.src.trained_adapter import TrainedAdapter
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +32,6 @@ def train_trial(
 
     set_up_logging(config.logging)
     check_against_device(config.with_trial(trial), capabilities_here())
-    draw = live_curves(current.card)
-
-    def show(curves: tuple[CurvePoint, ...]) -> None:
-        draw(curves)
-        current.card.refresh()
-
     # The same folder for every attempt of this trial on this machine, so that a retry goes on.
     run = current.origin_run_id or current.run_id
     checkpoints = local_cache() / "checkpoints" / f"{run}-{current.task_id}"
@@ -47,7 +41,7 @@ def train_trial(
         tokens,
         open_run_store().uri,
         trial,
-        on_progress=show,
+        on_progress=live_curves(current.card),
         output_dir=checkpoints,
     )
     shutil.rmtree(checkpoints, ignore_errors=True)
